@@ -50,7 +50,7 @@ def main() -> None:
             made["device"] = options.device
             tower_seconds = answer(WORKER, made, options.threads)["tower_seconds"]
             report["tower_seconds_per_picture"][shape] = tower_seconds
-            print(f"\ncaptions {shape}: the tower takes {tower_seconds:.2f} s for a picture, once")
+            print(f"\ncaptions {shape}: the tower takes {tower_seconds:.2f} s per picture, once")
             print(f"{'':20}{'captions/s':>11}{'transformers':>14}{'Viaduct is':>12}{'per CPU s':>11}{'peak MiB':>16}")
             for objective in options.objectives:
                 found = _repetitions(shape, objective, folder, options, started)

@@ -115,7 +115,7 @@ def _require_equal(measured: dict[str, Measurement]) -> None:
         for variant in (name, name + UNION):
             alone = [(step.own, step.tokens) for step in measured[variant].steps]
             if alone != in_mixture:
-                raise SystemExit(f"{variant} has the batches {alone}, and {in_mixture} in the mixture")
+                raise SystemExit(f"{variant} has the batches {alone}, but {in_mixture} in the mixture")
 
 
 def _seconds(

@@ -150,7 +150,7 @@ def _ratios(found: Mapping[str, Mapping[int, Any]], kind: str) -> list[float]:
 
 def _show(differences: Mapping[str, Mapping[str, Mapping[str, float]]], times: Mapping[str, list[float]]) -> None:
     for arm, lines in differences.items():
-        print(f"{arm} less fp32, points (95 % over encoders)")
+        print(f"{arm} minus fp32, points (95 % over encoders)")
         for name, one in lines.items():
             scale, unit = (1, " nats") if name == "pretraining_loss" else (100, "")
             low, high = one["low"] * scale, one["high"] * scale

@@ -36,7 +36,7 @@ def wrong(world: World, scenario: Scenario, found: Contrasts) -> list[str]:
     said = {line.claim.id: line.verdict for line in judged.lines if line.verdict in ("supported", "contradicted")}
     unknown = sorted(said.keys() - TRUE.keys())
     if unknown:
-        raise SystemExit(f"nobody says when claim {unknown[0]} is true: add it to {__file__}")
+        raise SystemExit(f"it is not defined when claim {unknown[0]} is true: add it to {__file__}")
     return [
         name
         for name, verdict in said.items()

@@ -57,7 +57,7 @@ class ScenarioTask(Part):
         for code in self.languages:
             language(code)
         if not set(self.languages) - {ENGLISH}:
-            raise ValueError(f"{self.name} has no language other than English, of which verdicts speak")
+            raise ValueError(f"verdicts are about languages other than English, and {self.name} has none")
         return self
 
     @property
@@ -105,15 +105,15 @@ class Scenario(Part):
     def _names_what_is_there(self) -> Scenario:
         tasks = [task.name for task in self.tasks]
         if len(set(tasks)) < len(tasks):
-            raise ValueError("a task is there twice")
+            raise ValueError("a task appears twice")
         base = self.score / 100
         if self.changed_examples > 2 * base * (1 - base):
             raise ValueError(f"no more than {2 * base * (1 - base):.3f} of the examples can change at this score")
         for one in self.effects:
             if one.arm > self.arms:
-                raise ValueError(f"an effect is of arm {one.arm}, and there are {self.arms}")
+                raise ValueError(f"an effect names arm {one.arm}, but there are only {self.arms}")
             if one.task is not None and one.task not in tasks:
-                raise ValueError(f"an effect is on task '{one.task}', and there are {', '.join(tasks)}")
+                raise ValueError(f"an effect is on task '{one.task}', but the tasks are {', '.join(tasks)}")
         return self
 
     @classmethod

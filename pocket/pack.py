@@ -143,7 +143,7 @@ def require_whole(recipe: Recipe, parcel: Path) -> None:
     planned = api.plan(recipe, data=parcel / "data", store=parcel.parent / "store", rows=parcel.parent)
     if planned.plan.missing:
         what = "\n  ".join(listed(planned.plan.missing))
-        raise SystemExit(f"the parcel would not hold all that is read; name more --languages:\n  {what}")
+        raise SystemExit(f"the parcel would lack data that are read; name more --languages:\n  {what}")
 
 
 def cut_encoder(read: Read, source: Path, target: Path) -> None:

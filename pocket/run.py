@@ -51,7 +51,7 @@ def main() -> None:
         raise SystemExit(status)
     rows = [*viaduct, "rows", about["run"], "--store", "store", "--rows", str(options.out.resolve())]
     subprocess.run(rows, cwd=place, env=environment, check=True)
-    print({0: "the whole recipe is done"}.get(status, f"stopped before it was done (status {status})"))
+    print({0: "the whole recipe is finished"}.get(status, f"stopped before it finished (status {status})"))
 
 
 def opened(parcel: Path, place: Path) -> dict[str, str]:

@@ -249,7 +249,7 @@ COLUMNS = (
 FOOT = """\
 * Encoder-decoders of other families than T5's and T5Gemma.
 * Folders whose architecture is code that comes with them.
-* What reads from left to right, and any architecture that gives a text other states beside a longer one than alone:
+* What reads from left to right, and any architecture that gives a text different states when batched with a longer one:
   each is tried on a few tokens before the first stage.
 
 Any other architecture of transformers that passes this trial is used. It is trained with its whole vocabulary

@@ -39,8 +39,8 @@ def test_a_mistake_is_one_message_and_status_2() -> None:
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("plan demo --data FILE", "the data folder FILE is a file, and no folder\n  how to fix: name it with --data"),
-        ("profile FILE", "the folder FILE is a file, and no folder\n  how to fix: name a `train` folder"),
+        ("plan demo --data FILE", "the data folder FILE is a file, not a folder\n  how to fix: name it with --data"),
+        ("profile FILE", "the folder FILE is a file, not a folder\n  how to fix: name a `train` folder"),
         ("compare one two --arms mnli --store st", "--arms mnli --store: not two arms\n  how to fix: --arms mnli none"),
         ("run demo --keep need", "unknown --keep 'need'. Did you mean 'needed'?\n  how to fix: use one of: all"),
         ("clean run --keep all", "unknown --keep 'all'.\n  how to fix: use one of: needed, scores"),

@@ -58,7 +58,7 @@ def test_a_run_is_told_before_and_after_it(world: Path, places: list[str], tmp_p
     (world / "twins" / "test-de.tsv").rename(world / "kept too")
     lacking = viaduct("plan", file, *places, "--json")
     gaps = document(lacking, status=1)["plans"][0]
-    assert "needs data that is not there" in lacking.errors
+    assert "needs data that is missing" in lacking.errors
     assert {(one["what"], one["language"]) for one in gaps["missing"]} == {("fruit test", "en"), ("twins test", "de")}
     assert gaps["forecast"]["rows_guessed"] == {"fruit test": 40, "twins test": None}
     (absent,) = [one for one in gaps["data"] if (one["task"], one["split"], one["language"]) == ("fruit", "test", "en")]

@@ -73,7 +73,7 @@ def test_a_mapping_may_write_codes_as_its_files_do(tmp_path: Path) -> None:
     assert card.languages == ("en", "da", "zh-Hant") and card.expected == {("da", "test"): 3}
     assert card.sources[0].languages == {"en": "eng_Latn", "da": "dan_Latn", "zh-Hant": "tw"}
     path.write_text(MAPPING.replace('"dan_Latn", ', '"en", ', 1), encoding="utf-8")
-    with pytest.raises(UsageError, match="one is there twice among eng_Latn, en"):
+    with pytest.raises(UsageError, match="one appears twice among eng_Latn, en"):
         load_mapping(path)
 
 

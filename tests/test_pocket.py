@@ -128,7 +128,7 @@ def test_a_parcel_is_run_and_its_rows_come_back(
     run(pocket, packed / "short.zip", tmp_path / "rows", "--minutes", "5", "--work", str(tmp_path / "work"))
     record = load_rows(tmp_path / "rows" / "pocketed")
     assert {cell.task for cell in record.cells} == {"tatoeba", "xnli"}
-    assert "the whole recipe is done" in capsys.readouterr().out
+    assert "the whole recipe is finished" in capsys.readouterr().out
     assert not list((tmp_path / "work" / "store").rglob("train/encoder/*.safetensors"))
     about = json.loads((tmp_path / "work" / "about.json").read_text(encoding="utf-8"))
     assert about["recipe"] == "short.yaml"
@@ -149,6 +149,6 @@ def test_a_run_that_is_too_long_ends_in_time_with_what_is_done(
 
     monkeypatch.setattr(pocket["run"].subprocess.Popen, "wait", until_retrieval_is_done)
     run(pocket, packed / "long.zip", tmp_path / "rows", "--minutes", "1", "--work", str(tmp_path / "work"))
-    assert "stopped before it was done (status 143)" in capsys.readouterr().out
+    assert "stopped before it finished (status 143)" in capsys.readouterr().out
     assert 30 < waited[0] <= 40
     assert list((tmp_path / "rows" / "pocketed").glob("*.rows.xz"))

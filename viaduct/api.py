@@ -311,7 +311,7 @@ def score(  # noqa: PLR0913  what the command line offers, one argument each
         card, given = None if task is None else cards[0], one_file.Given(predictions, split, language, official)
         return one_file.scores(given, labels, lambda: DataFolder(data_folder(data), catalogue), card)
     if language is not None:
-        raise UsageError(f"--language is of one file, and {predictions} is a folder", fix="leave it out")
+        raise UsageError(f"--language is for one file, but {predictions} is a folder", fix="leave it out")
     if holds_json_lines(predictions):
         if labels is not None or official:
             raise UsageError(

@@ -112,10 +112,9 @@ def check(
     data: Data = None,
     json: Json = False,
 ) -> None:
-    """Show what the data folder holds. Exits with status 1 if files are damaged.
+    """Show what the data folder holds: counts, labels, lengths, duplicates and overlap.
 
-    Shows counts, labels, lengths, duplicates and overlap; for a single TASK also its first row.
-    """
+    For a single TASK also shows its first row. Exits with status 1 if files are damaged."""
     from viaduct import api, tables
 
     found = api.check(name, data=data)
@@ -225,8 +224,7 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
 ) -> None:
     """Evaluate encoders on the XTREME tasks. Several models get a run each, plus one page with all of them.
 
-    Each is trained on every English training set with published settings and evaluated in every language.
-    """
+    Each is trained on every English training set with published settings and evaluated in every language."""
     if own_head:
         judging.own_head(models, tasks, data, labels, revision, to)
         return
@@ -326,7 +324,7 @@ def _plan(
             found.append(api.plan(recipe, data=data, store=store, rows=rows))
     typer.echo(as_json(plans=[*map(plans.values, found)]) if json else "\n".join(map(plans.text, found)))
     if lacking := [recipe.name for recipe, planned in zip(recipes, found, strict=True) if planned.plan.missing]:
-        typer.echo(f"viaduct: recipe {', '.join(lacking)} needs data that is not there (listed above)", err=True)
+        typer.echo(f"viaduct: recipe {', '.join(lacking)} needs data that is missing (listed above)", err=True)
         raise typer.Exit(DISORDER)
 
 
@@ -355,7 +353,7 @@ def _run(
                 allow_overlap=allow_overlap,
             )
     except KeyboardInterrupt as error:
-        typer.echo("stopped; run the same command again to go on", err=True)
+        typer.echo("stopped; run the same command again to resume", err=True)
         raise typer.Exit(exit_status(error)) from error
     typer.echo(f"report: {result.report}")
 
@@ -394,7 +392,7 @@ def main() -> None:
             raise _broken
         app()
     except Exception as error:
-        known = error if isinstance(error, ViaductError) else unwritable(error, "what was to be written")
+        known = error if isinstance(error, ViaductError) else unwritable(error, "the output")
         if known is None:
             traceback.print_exc()
             sys.exit(BUG)

@@ -79,9 +79,9 @@ def rooms() -> tuple[Room, ...]:
     for reference, name in named:
         room = _from_room(reference, name)
         if not isinstance(room, Room):
-            raise UsageError(f"the plug-in '{name}' gives {reference}, which is no viaduct.doors.Room")
+            raise UsageError(f"the plug-in '{name}' gives {reference}, which is not a viaduct.doors.Room")
         if room.name in found:
-            raise UsageError(f"the plug-in '{name}' has a room '{room.name}', and there is one", fix="rename it")
+            raise UsageError(f"the plug-in '{name}' has a room '{room.name}', and that name is taken", fix="rename it")
         found[room.name] = room
     return tuple(found.values())
 
@@ -118,7 +118,7 @@ def offered(door: Door, kind: type[Offered]) -> Mapping[str, Offered]:
     for name, one in _offered(door).items():
         if not isinstance(one, kind):
             raise UsageError(
-                f"'{name}' comes through the door {door} and is a {type(one).__name__}, no {kind.__name__}"
+                f"'{name}' comes through the door {door} and is a {type(one).__name__}, not a {kind.__name__}"
             )
         found[name] = one
     return found
@@ -138,6 +138,4 @@ def _from_room(reference: str, room: str) -> object:
         return loaded(reference)
     except Exception as error:  # a third-party package may raise anything while it is imported
         said = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
-        raise UsageError(
-            f"the plug-in '{room}' cannot be loaded: {said}", fix="install it again, or remove it"
-        ) from error
+        raise UsageError(f"the plug-in '{room}' cannot be loaded: {said}", fix="reinstall it, or remove it") from error

@@ -88,12 +88,12 @@ def unwritable(error: BaseException | None, where: str) -> StoreError | None:
     while error is not None:
         number = error.errno if isinstance(error, OSError) else None
         if number in FULL or FULL_WORDS.search(str(error)):
-            return StoreError(f"the disk of {where} is full", fix="make room and run the same command again to go on")
+            return StoreError(f"the disk of {where} is full", fix="make room and run the same command again to resume")
         a_folder = any(one.name.startswith("mk") for one in extract_tb(error.__traceback__)[-1:])
         if isinstance(error, OSError) and (number in FORBIDDEN + NO_PLACE or (number == errno.ENOENT and a_folder)):
-            fix = "ask its owner for the right to write, or name a --store of your own (a report: --to)"
+            fix = "ask its owner for write permission, or name a --store of your own (a report: --to)"
             if number not in FORBIDDEN:
-                fix = "name a folder that is there or can be made; no file, and nothing below one"
+                fix = "name a folder that exists or can be created; not a file, nor anything below one"
             return StoreError(f"{error.filename or where} cannot be written or read: {error.strerror}", fix=fix)
         error = error.__cause__
     return None
@@ -135,13 +135,13 @@ def device_watched(what: str) -> Iterator[None]:
         yield
     except (RuntimeError, MemoryError) as error:
         if is_full(error):
-            said = str(error).partition("\n")[0].strip() or "no more is to be had"
-            fix = "close what else uses it, or take a device with more; the same command goes on from there"
+            said = str(error).partition("\n")[0].strip() or "no more is available"
+            fix = "close whatever else uses it, or use a device with more; the same command resumes from there"
             raise UsageError(f"{what}: the memory is full ({said})", fix=fix) from error
         if (found := LOST.search(str(error))) is None:
             raise
         said = str(error)[found.start() :].partition("\n")[0]
-        fix = "look at nvidia-smi and the system's log; the same command goes on from the last checkpoint"
+        fix = "look at nvidia-smi and the system's log; the same command resumes from the last checkpoint"
         raise DeviceError(f"{what}: the GPU stopped working ({said})", fix=fix) from error
 
 
@@ -158,7 +158,7 @@ def no_exit(what: str) -> Iterator[None]:
 
 def absence(folder: Path) -> str:
     """The phrase for a path that is not a folder: it is a file, or does not exist."""
-    return "is a file, and no folder" if folder.is_file() else "does not exist"
+    return "is a file, not a folder" if folder.is_file() else "does not exist"
 
 
 def nearest(given: str, known: Iterable[str]) -> str | None:

@@ -72,16 +72,16 @@ def refusal(error: Exception, name: str, revision: str | None, kind: Kind = "mod
     at = "" if revision is None else f" at {revision}"
     log_in = "log in with `hf auth login`, or set HF_TOKEN"
     if isinstance(error, errors.GatedRepoError):
-        message = f"the {kind} '{name}' is gated: its makers give it to those who accept their terms"
+        message = f"the {kind} '{name}' is gated: its authors give it to those who accept their terms"
         return UsageError(message, fix=f"accept them at {page}, then {log_in}")
     if isinstance(error, errors.RevisionNotFoundError):
-        return UsageError(f"the {kind} '{name}' has no revision {revision}", fix=f"take a commit from {page}/commits")
+        return UsageError(f"the {kind} '{name}' has no revision {revision}", fix=f"use a commit from {page}/commits")
     if isinstance(error, errors.RepositoryNotFoundError):
         message = f"the Hub has no {kind} '{name}', or it is private and nobody with access is logged in"
         message = message if kind == "dataset" else f"there is no folder {name}, and {message}"
-        return UsageError(message, fix=f"check the name; where it is private, {log_in}")
+        return UsageError(message, fix=f"check the name; if it is private, {log_in}")
     if is_offline():
-        message = f"the {kind} '{name}'{at} is not in the Hub's local cache, and HF_HUB_OFFLINE forbids to download it"
+        message = f"the {kind} '{name}'{at} is not in the Hub's local cache, and HF_HUB_OFFLINE forbids downloading it"
         return UsageError(message, fix="fetch it where there is a network (`viaduct fetch`), or unset HF_HUB_OFFLINE")
     said = (str(error).strip() or type(error).__name__).splitlines()[0]
     if not isinstance(error, OSError | errors.HFValidationError | TransportError):

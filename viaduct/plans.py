@@ -324,9 +324,9 @@ def _forecast(
     published = [f"{name} {rows:,}" for name, rows in rows_guessed.items() if rows is not None]
     unknown = [name for name, rows in rows_guessed.items() if rows is None]
     lines += [f"where files are missing, from published numbers of rows: {', '.join(published)}"] if published else []
-    lines += [f"not in it, at least in part: {', '.join(unknown)} (no published number)"] if unknown else []
+    lines += [f"not included, at least in part: {', '.join(unknown)} (no published number)"] if unknown else []
     if devices is None:
-        return "\n".join([*lines, "the encoder's shape is not known here, so no operations and hours are given"])
+        return "\n".join([*lines, "the encoder's shape is not known here, so operations and hours are not given"])
     times = [(one["name"], in_words(one["seconds"]), one["basis"]) for one in devices]
     return "\n".join([*lines, table(("on", "about", "if it does"), times, frozenset({1}))])
 
@@ -359,7 +359,7 @@ def _peak(planned: Planned) -> dict[str, Any]:
 def _memory(need_bytes: int | None, stage: str | None, does: str | None, machine_bytes: int) -> str:
     if need_bytes is None:
         return ""
-    few = "; more than there is, which --micro-batch-tokens of run makes less" if need_bytes > machine_bytes else ""
+    few = "; more than is available; --micro-batch-tokens of run reduces it" if need_bytes > machine_bytes else ""
     return (
         f"memory: {machine_bytes / 1e9:,.1f} GB here, need about {need_bytes / 1e9:,.1f} GB on the CPU for the largest"
         f" stage ({does}){few}"

@@ -35,7 +35,7 @@ def submission(  # noqa: PLR0913  one argument per option is how Typer declares 
 
     if form != "xtreme":
         if labels is not None or data is not None:
-            why = f"--labels and --data are for the form of XTREME, and {form} has no use for them"
+            why = f"--labels and --data are for the form of XTREME, and {form} does not use them"
             raise UsageError(why, fix="leave them out")
         _, kept, record = api.run_of(run, store)
         file, notes = result_forms.write(form, kept, record, directory, arm, seed)
@@ -144,7 +144,7 @@ def _write_official(path: Path, found: Sequence[Scores]) -> None:
     from viaduct.results.writing import canonical, write_atomic
 
     if len(found) > 1:
-        raise UsageError("--evaluate-json is of one system, and two are given", fix="score each alone, or use --json")
+        raise UsageError("--evaluate-json is for one system, but two are given", fix="score each alone, or use --json")
     try:
         write_atomic(path, canonical(found[0].official()))
     except OSError as error:

@@ -47,7 +47,7 @@ def evaluations(models: Sequence[str], revision: str | None, changes: Sequence[s
     from `--set` applied."""
     chosen = [EncoderChoice.model_validate(model) for model in models]
     if revision is not None and len(chosen) > 1:
-        raise UsageError("--revision is of one model", fix="write owner/name@commit for each")
+        raise UsageError("--revision is for one model", fix="write owner/name@commit for each")
     made = (evaluation(str(one.encoder), revision=one.revision or revision, **how) for one in chosen)
     return tuple(apply(recipe, changes) for recipe in made)
 
@@ -61,7 +61,7 @@ def run(
     if len(recipes) == 1:
         return api.run(recipes[0], data=data, rows=rows, **options)
     if launched().count > 1:
-        raise UsageError("a launcher begins processes for one run, and several encoders have one each", fix="name one")
+        raise UsageError("a launcher starts processes for one run, and several encoders have one each", fix="name one")
     root = options.get("store") or default_store()
     for one in recipes:
         planned = api.plan(one, data=data, store=root, rows=rows)

@@ -333,10 +333,10 @@ def verified(found: Verified) -> str:
     """The result of checking a store's checksums, damaged files first."""
     lines = [f"damaged: {path}" for path in found.damaged]
     if found.damaged:
-        fix = "remove the folder of each (of a stage: the whole one) and run again, which computes it anew"
+        fix = "remove the folder of each (of a stage: the whole one) and run again, which recomputes it"
         lines.append(f"  how to fix: {fix}")
-    lines.append(f"{found.whole:,} folders are what was written")
+    lines.append(f"{found.whole:,} folders are as they were written")
     if found.unlisted:
-        lines.append(f"{len(found.unlisted):,} finished stages are from before there were checksums, such as")
+        lines.append(f"{len(found.unlisted):,} finished stages predate checksums, such as")
         lines.append(f"    {found.unlisted[0]}")
     return "\n".join(lines)

@@ -51,7 +51,7 @@ def test_a_task_arrives_from_its_publisher_and_is_counted(fetch, published: Loca
 
 def test_nothing_is_asked_for_before_somebody_agrees(fetch, published: LocalServer) -> None:
     status, said = fetch("xnli", yes=False)
-    assert status == 1 and "licence: CC BY-NC 4.0" in said and "say --yes" in said
+    assert status == 1 and "licence: CC BY-NC 4.0" in said and "pass --yes" in said
     assert published.asked == []
 
 
@@ -74,7 +74,7 @@ def test_rows_that_are_not_as_many_as_published_are_told(fetch, published: Local
     expected = Catalogue.builtin().task("xquad").expected
     expected["de", "test"] = 7
     status, said = fetch("xquad", "--languages", "de")
-    assert status == 1 and "xquad test: missing in de: " in said and "rows, and 7 were published" in said
+    assert status == 1 and "xquad test: missing in de: " in said and "rows, but 7 were published" in said
 
 
 def test_languages_that_a_publisher_does_not_have_are_named(fetch, published: LocalServer) -> None:
@@ -88,7 +88,7 @@ def test_a_file_of_the_users_own_stays(fetch, tmp_path: Path) -> None:
     own.parent.mkdir(parents=True)
     own.write_text('{"data": []}')
     status, said = fetch("xquad", "--languages", "de")
-    assert status == 1 and "is another file than the one that was published" in said
+    assert status == 1 and "is not the file that was published" in said
     assert own.read_text() == '{"data": []}'
 
 
@@ -111,8 +111,8 @@ def test_a_busy_publisher_is_asked_again(fetch, published: LocalServer) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["ccg"], "CCGbank (LDC2005T13) takes a licence of the Linguistic Data Consortium"),
-        (["flickr8k"], "no place is known that gives it; `viaduct tasks flickr8k` says where it is looked for"),
+        (["ccg"], "CCGbank (LDC2005T13) needs a licence from the Linguistic Data Consortium"),
+        (["flickr8k"], "no known place provides it; `viaduct tasks flickr8k` says where it is looked for"),
         (["xnlj"], "unknown task or recipe 'xnlj'. Did you mean 'xnli'?"),
         (["xnli", "xqad"], "unknown task 'xqad'. Did you mean 'xquad'?"),
         (["xnli", "--languages", "de,klingon"], "unknown language 'klingon'"),

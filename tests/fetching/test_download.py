@@ -115,13 +115,13 @@ def test_a_busy_server_is_waited_for_as_it_asks(server: LocalServer, file: Wante
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (Fault(status=404), "is not there any more .404 Not Found.\n.*--mirror"),
-        (Fault(status=403), "does not give it to everybody .403 Forbidden."),
+        (Fault(status=404), "is no longer there .404 Not Found.\n.*--mirror"),
+        (Fault(status=403), "does not give it to everyone .403 Forbidden."),
         (Fault(status=418), "the server says 418"),
-        (Fault(body=CONTENT[:-1]), "the server gives 1,023,999 bytes, and 1,024,000 were published"),
-        (Fault(body=CONTENT + b"?", without_length=True), "gives 1,024,001 bytes|gives 1,02., bytes"),
-        (Fault(body=CONTENT[:-9], without_length=True), "the server gives 1,023,991 bytes, and 1,024,000"),
-        (Fault(body=CONTENT[::-1]), f"has the SHA-256 .*, and {SHA256} was published"),
+        (Fault(body=CONTENT[:-1]), "the server sends 1,023,999 bytes, but 1,024,000 were published"),
+        (Fault(body=CONTENT + b"?", without_length=True), "sends 1,024,001 bytes|sends 1,02., bytes"),
+        (Fault(body=CONTENT[:-9], without_length=True), "the server sends 1,023,991 bytes, but 1,024,000"),
+        (Fault(body=CONTENT[::-1]), f"has the SHA-256 .*, but {SHA256} was published"),
     ],
 )
 def test_what_is_not_the_published_file_is_refused(
@@ -141,7 +141,7 @@ def test_a_web_page_in_the_place_of_data_is_told(server: LocalServer, file: Want
 
 
 def test_without_a_network_there_is_one_message_at_once(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no network leads there: .*\n.*--mirror"):
+    with pytest.raises(DataError, match=r"cannot be reached: .*\n.*--mirror"):
         download(Wanted("http://127.0.0.1:9/x"), tmp_path / "x")
 
 

@@ -85,7 +85,7 @@ def test_another_file_of_the_users_is_not_written_over(tmp_path: Path, pack: Cal
     own = tmp_path / "data/set/deep/b.tsv"
     own.parent.mkdir(parents=True)
     own.write_bytes(b"my own\n")
-    with pytest.raises(DataError, match=r"b\.tsv: is another file than the one that was published"):
+    with pytest.raises(DataError, match=r"b\.tsv: is not the file that was published"):
         unpack(archive, tmp_path / "data", ["set/deep/*"], tmp_path / "work")
     assert own.read_bytes() == b"my own\n"
 
@@ -103,7 +103,7 @@ def test_damaged_archives_are_told_and_nothing_of_them_stays(tmp_path: Path, pac
 
 def test_what_is_no_archive_or_holds_other_files_is_told(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"text")
-    with pytest.raises(DataError, match="is no zip or tar archive"):
+    with pytest.raises(DataError, match="is not a zip or tar archive"):
         unpack(tmp_path / "x", tmp_path / "data", ["*"], tmp_path / "work")
     with pytest.raises(DataError, match=r"the archive has no other/\*"):
         unpack(zipped(tmp_path / "y", FILES), tmp_path / "data", ["other/*"], tmp_path / "work")

@@ -203,16 +203,16 @@ def test_roles_are_those_of_the_papers_arms(world: Path) -> None:
 @pytest.mark.parametrize(
     ("one", "fusion", "message"),
     [
-        (FILTER, Fusion(local=3, fused=2), "3 local and 2 fused layers, and the encoder 4"),
+        (FILTER, Fusion(local=3, fused=2), "3 local and 2 fused layers; the encoder has 4"),
         (WITH, Fusion(), "its `fusion` names no card"),
         (FILTER, Fusion(train="quiz"), "names quiz, of kind 'span'"),
         (WITH, Fusion(test="berry", local=0, fused=0), "no layer that reads both"),
         (WITH, Fusion(test="fruit"), "fusion.test names fruit itself"),
         (WITH, Fusion(test="xnli"), "names xnli, which has the labels contradiction, entailment, neutral"),
         (FILTER, Fusion(train="fruits"), "unknown task 'fruits'"),
-        (arm("a", fused=Fused(), train=TrainOn(translated=True)), Fusion(), "does not go together with `train`"),
+        (arm("a", fused=Fused(), train=TrainOn(translated=True)), Fusion(), "cannot be combined with `train`"),
         (arm("a", train=TrainOn()), Fusion(), "names no languages"),
-        (arm("a", train=TrainOn(languages=("en",))), Fusion(), "has English alone"),
+        (arm("a", train=TrainOn(languages=("en",))), Fusion(), "names only English"),
         (arm("a", train=TrainOn(languages=("fr",))), Fusion(), "fruit, which trains fruit, has no language 'fr'"),
         (arm("a", train=TrainOn(languages=("xx",))), Fusion(), "'xx'"),
     ],
@@ -234,7 +234,7 @@ def test_languages_that_have_no_translations_are_refused_with_those_that_have(
 @pytest.mark.parametrize("model", [TrainOn, Fusion])
 def test_languages_are_known_by_all_of_their_codes_and_named_once(model: type[TrainOn] | type[Fusion]) -> None:
     assert model(languages=("DE", "swh")).languages == ("de", "sw")
-    with pytest.raises(ValidationError, match="'de' is there twice"):
+    with pytest.raises(ValidationError, match="'de' appears twice"):
         model(languages=("de", "deu"))
 
 
@@ -266,7 +266,7 @@ def test_an_arms_own_encoder_has_to_have_the_layers(world: Path, tmp_path: Path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "xlm-roberta", **sizes}))
     own = arm("own", fused=Fused(), encoder=str(tmp_path))
     message = (
-        "arm 'own': fused: `fusion` of fruit has 1 local and 2 fused layers, and the encoder 2 .*\n.* to 2 or less"
+        "arm 'own': fused: `fusion` of fruit has 1 local and 2 fused layers; the encoder has 2 .*\n.* to 2 or less"
     )
     with pytest.raises(UsageError, match=message):
         outline(made(own, fusion=Fusion(fused=2)), census(world))
@@ -358,7 +358,7 @@ def test_dev_rows_of_the_targets_that_are_not_there_are_told(which: str, world: 
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (TEST_ENGLISH[:30], "10 of 40 rows have no translation of the same id, the first is '30'"),
+        (TEST_ENGLISH[:30], "10 of 40 rows have no translation with the same id, the first is '30'"),
         ([f"x{line}" for line in TEST_ENGLISH], "40 of 40 rows have no translation .* 40 of 40 translations belong"),
         ([f"{line.rstrip()}\tyes\n" for line in TEST_ENGLISH], "14 of 40 .*first is '0' .* has another label"),
         (None, "berry test: no files for berry, split test, language de"),

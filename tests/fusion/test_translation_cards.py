@@ -81,7 +81,7 @@ def test_translations_go_with_the_rows_that_they_translate(tmp_path: Path) -> No
     [
         (
             [LINES[0], LINES[2], LINES[1], *LINES[3:]],
-            "2 of 10 rows have no .* first is '1' .the translation of this id is",
+            "2 of 10 rows have no .* first is '1' .the translation with this id is",
         ),
         ([*LINES[1:], LINES[-1]], "9 of 10 rows have no translation"),
         (LINES[::-1], "10 of 10 rows have no translation .* 10 of 10 translations belong to no row"),
@@ -130,7 +130,7 @@ def test_answers_are_realigned_and_lost_ones_leave_the_question_out(name: str, p
     assert [(row.id, row.gold) for row in found.rows] == [("a", (Answer("Перт", 12),)), ("b", (Answer("Перт", 7),))]
     assert found.expected is not None and found.expected > len(found.rows)  # both are in the report
     write(tmp_path, place, questions(("a", "Тэй.", "Tay", 0), ("b", "Перт.", "Perth", 0)))
-    with pytest.raises(DataError, match="not one answer to 2 questions stands in its context"):
+    with pytest.raises(DataError, match="not one answer to 2 questions appears in its context"):
         read(CARDS.task(f"{name}_translated"), tmp_path, "ru", "train")
 
 

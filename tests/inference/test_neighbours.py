@@ -100,7 +100,7 @@ def test_the_block_fits_the_memory_that_is_left() -> None:
     assert vectors + 12 * 2 * 800_000 * 4 + 4 * neighbours.COPIES * size**2 <= limit
     small = block_size(1000, 1000, 64, 4, 2_000_000)
     assert neighbours.SMALLEST_BLOCK <= small < 400
-    with pytest.raises(UsageError, match=r"needs 3\.\d\d GB at least; the limit is 1\.00 GB"):
+    with pytest.raises(UsageError, match=r"needs at least 3\.\d\d GB; the limit is 1\.00 GB"):
         zeros = torch.zeros(1, 1024).expand(400_000, 1024)
         nearest_both_ways(zeros, zeros, 4, Search(10**9))
     assert block_size(400_000, 400_000, 1024, 4, 10**9) == 0

@@ -66,7 +66,7 @@ def test_another_world_is_not_overwritten(tmp_path: Path, seed: int, scale: floa
 
 def test_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("important")
-    with pytest.raises(UsageError, match="not an empty folder"):
+    with pytest.raises(UsageError, match="neither an empty folder nor"):
         write(tmp_path, scale=TINY)
     assert contents(tmp_path) == {"thesis.tex": b"important"}
 

@@ -278,8 +278,8 @@ def test_lists_of_families_name_what_is_tried() -> None:
 
 SHAPE = architectures.SHAPE
 OTHERS = {
-    "fnet": (SHAPE, "cannot be run|other states"),
-    "convbert": (SHAPE | {"embedding_size": 32}, "gives a text other states beside a longer one than alone"),
+    "fnet": (SHAPE, "cannot be run|different states"),
+    "convbert": (SHAPE | {"embedding_size": 32}, "gives a text different states when batched with a longer one"),
     "gemma3_text": (architectures.GEMMA_SHAPE, "reads from left to right"),
     "qwen3": (SHAPE | {"num_key_value_heads": 2, "head_dim": 16}, "reads from left to right"),
     "xmod": (SHAPE | {"languages": ["en_XX"]}, "of type 'xmod' has weights of each language"),

@@ -125,7 +125,7 @@ def test_what_the_makers_say_is_read(tmp_path: Path) -> None:
             [{"type": f"{PACKAGE}.Transformer", "path": ""}, {"type": "a.CNN", "path": ""}],
             "a module 'a.CNN'",
         ),
-        ("modules.json", [{"type": f"{PACKAGE}.Transformer", "path": ""}], "no order that is supported"),
+        ("modules.json", [{"type": f"{PACKAGE}.Transformer", "path": ""}], "is not a supported order"),
         ("modules.json", "[", "is not JSON"),
         ("modules.json", {"a": 1}, "is not a JSON list"),
         (
@@ -140,7 +140,7 @@ def test_what_the_makers_say_is_read(tmp_path: Path) -> None:
         ),
         ("1_Pooling/config.json", None, r"has no 1_Pooling/config\.json"),
         ("2_Dense/model.safetensors", None, r"has no 2_Dense/model\.safetensors"),
-        ("2_Dense/model.safetensors", "cut", r"2_Dense/model\.safetensors is no safetensors file"),
+        ("2_Dense/model.safetensors", "cut", r"2_Dense/model\.safetensors is not a safetensors file"),
         ("2_Dense/config.json", "[]", r"2_Dense/config\.json is not a JSON object"),
         (
             "2_Dense/config.json",
@@ -148,14 +148,14 @@ def test_what_the_makers_say_is_read(tmp_path: Path) -> None:
             r"2_Dense/config\.json: a dense module takes 4 values and gives None",
         ),
         ("2_Dense/config.json", DENSE | {"in_features": 5}, r"takes 5 values .* its weights are \(2, 4\)"),
-        ("2_Dense/config.json", DENSE | {"activation_function": "torch.nn.Mish"}, "the activation Mish is none of"),
+        ("2_Dense/config.json", DENSE | {"activation_function": "torch.nn.Mish"}, "the activation Mish is not one of"),
         ("2_Dense/config.json", DENSE | {"use_residual": True}, "with a residual, or of tokens, is not"),
         ("2_Dense/config.json", DENSE | {"module_input_name": "token_embeddings"}, "with a residual, or of tokens"),
         ("modules.json", [{"type": "custom_st.Transformer", "path": ""}], "a module 'custom_st.Transformer'"),
         ("modules.json", ELSEWHERE, r"an encoder in another folder \(0_Transformer\)"),
         ("modules.json", "version https://git-lfs.github.com/spec/v1", r"modules\.json is a Git LFS pointer"),
-        ("sentence_bert_config.json", {"max_seq_length": 0}, "max_seq_length 0 is no length"),
-        ("config_sentence_transformers.json", {"prompts": {"query": 5}}, "prompts are no texts by name"),
+        ("sentence_bert_config.json", {"max_seq_length": 0}, "max_seq_length 0 is not a length"),
+        ("config_sentence_transformers.json", {"prompts": {"query": 5}}, "prompts are not texts by name"),
     ],
 )
 def test_what_cannot_be_used_as_it_is_meant_is_refused(tmp_path: Path, name: str, content: Any, message: str) -> None:

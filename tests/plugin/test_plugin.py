@@ -104,8 +104,8 @@ BAD = {
     "a plug-in adds the field 'seeds'": "from viaduct.runs.field import RecipeField\n"
     "class Seeds(RecipeField[int]):\n    name, owner, model = 'seeds', 'recipe', int\n"
     "ROOM = Room('bad', fields=(Seeds(),))",
-    "the plug-in 'bad' has a room 'vision', and there is one": "ROOM = Room('vision')",
-    "the plug-in 'bad' gives bad:ROOM, which is no viaduct.doors.Room": "ROOM = 3",
+    "the plug-in 'bad' has a room 'vision', and that name is taken": "ROOM = Room('vision')",
+    "the plug-in 'bad' gives bad:ROOM, which is not a viaduct.doors.Room": "ROOM = 3",
     "offers 3 through the door commands: it has no name": "ROOM = Room('bad', commands=(3,))",
     "the plug-in 'bad' cannot be loaded: ZeroDivisionError": "ROOM = 1 / 0",
 }

@@ -21,7 +21,7 @@ def test_the_most_alike_task_is_first(world: Path, tiny_encoder: Path, monkeypat
     small_world.add_cards(monkeypatch.setattr, [replace(fruit, name="copy", trained_on="copy")])
     done = viaduct("rank", str(tiny_encoder), "--target", "berry", "--data", str(world), "--rows", "20")
     assert done.status == 0, done.errors
-    assert done.output.startswith("for berry      rows  likeness\n") and "no result" in done.output
+    assert done.output.startswith("for berry      rows  likeness\n") and "not a result" in done.output
     found = lines(done.output)
     assert [one[0] for one in found] == ["copy", "quiz"] and found[0][1:] == ["20", "train", "1.0000"]
     assert 0 < float(found[1][3]) < 1
@@ -54,10 +54,10 @@ def test_several_encoders_are_ordered_by_logme(world: Path, tiny_encoder: Path, 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("ENCODER", "--target", "twins"), "twins is trained on nothing"),
+        (("ENCODER", "--target", "twins"), "twins has no training data"),
         (("ENCODER", "--target", "bery"), "Did you mean 'berry'"),
         (("ENCODER", "ENCODER", "--target", "quiz"), "rows of quiz have no single label"),
-        (("ENCODER", "ENCODER", "--target", "berry", "--tasks", "quiz"), "several models are ordered themselves"),
+        (("ENCODER", "ENCODER", "--target", "berry", "--tasks", "quiz"), "several models are ranked themselves"),
         (("./nowhere", "--target", "berry"), "the folder ./nowhere does not exist"),
     ],
 )

@@ -193,7 +193,7 @@ def test_arms_that_are_not_there_are_refused(run: Run) -> None:
     with pytest.raises(UsageError, match="first is compared with itself"):
         compare_runs(own, own)
     alone = Run(run.about, tuple(row for row in run.rows if row.arm == "up"), ())
-    with pytest.raises(UsageError, match=r"no arm of the same name \(up, and none\)"):
+    with pytest.raises(UsageError, match=r"no arm name in common \(up, and none\)"):
         compare_runs(side(alone), side(numbered(make_run(tasks=("xnli",), arms=("none",)), 1), "other"))
 
 

@@ -117,7 +117,7 @@ def test_a_damaged_record_is_one_message(tmp_path: Path, name: str, content: byt
         read("a")
     if name == "stage.json":
         (folder / LIST).unlink()
-        with pytest.raises(StoreError, match=r"stage.json is (damaged|no record)"):
+        with pytest.raises(StoreError, match=r"stage.json is (damaged|not a record)"):
             read("a")
 
 

@@ -92,7 +92,7 @@ def test_one_task_may_lie_in_the_folder_itself_or_below(world: Path) -> None:
     )
     assert beside.tasks == below.tasks
     assert [one.name for one in below.tasks] == ["xnli"]
-    with pytest.raises(UsageError, match=r"of which task\?(?s:.*)--task"):
+    with pytest.raises(UsageError, match=r"which task is it\?(?s:.*)--task"):
         api.score(world / "mine" / "xnli", data=world / "data", partial=True)
 
 

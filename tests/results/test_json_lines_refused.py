@@ -42,8 +42,16 @@ REFUSED: dict[str, tuple[str, str | bytes, str]] = {
     "text for an index": ("xcopa/et", line("xcopa/et", "4", "1"), "as a whole number, 0 to 1"),
     "a list for an answer": ("xquad/de", line("xquad/de", "q1", ["Oslo"]), "write the answer as text"),
     "an index for a match": ("tatoeba/de", line("tatoeba/de", "en-0", 0), "write the id of the chosen sentence"),
-    "a match out of range": ("tatoeba/de", line("tatoeba/de", "en-0", "de-2"), "no sentence of the other side: 'de-2'"),
-    "a match of its own side": ("tatoeba/de", line("tatoeba/de", "en-0", "en-1"), "no sentence of the other side"),
+    "a match out of range": (
+        "tatoeba/de",
+        line("tatoeba/de", "en-0", "de-2"),
+        "is not a sentence of the other side: 'de-2'",
+    ),
+    "a match of its own side": (
+        "tatoeba/de",
+        line("tatoeba/de", "en-0", "en-1"),
+        "is not a sentence of the other side",
+    ),
     "a mined id too many": ("bucc/de", line("bucc/de", "de-1", ["en-2", "en-3"]), "such as 'en-1'"),
     "mined from English": ("bucc/de", line("bucc/de", "en-2", "de-1"), "no row of bucc in 'de' to predict: 'en-2'"),
     "NaN": ("xnli/de", line("xnli/de", "0", "neutral", scores=[float("nan")]), "NaN is not a finite number"),
@@ -106,7 +114,7 @@ def test_every_bad_file_is_in_the_message(world: Path) -> None:
         scored(world)
     assert "3 files cannot be scored" in str(error.value)
     assert all(REFUSED[name][2] in str(error.value) for name in ("another label", "a tag too few"))
-    assert "notes.txt: no JSON Lines, ignored" in str(error.value)
+    assert "notes.txt: not JSON Lines, ignored" in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +145,7 @@ def test_options_that_do_not_fit_are_explained(
     ("prepare", "words"),
     [
         (lambda root: (root / "mine").rename(root / "theirs"), "mine does not exist"),
-        (lambda root: (root / "mine").rename(root / "mine.d") and (root / "mine").write_text(""), "of which task"),
+        (lambda root: (root / "mine").rename(root / "mine.d") and (root / "mine").write_text(""), "which task is it"),
         (
             lambda root: (root / "mine" / "xnli").rename(root / "mine" / "xmli"),
             "unknown task 'xmli'. Did you mean 'xnli'(?s:.*)FILE.py",

@@ -43,9 +43,9 @@ def test_standard_input_says_its_language(world: Path, monkeypatch: pytest.Monke
     ("content", "options", "words"),
     [
         (b"", {"task": "panx"}, " is empty\n  how to fix: pipe the predictions of one language into it"),
-        (b"[1]\n", {}, ": of which task?\n  how to fix: name it with --task"),
+        (b"[1]\n", {}, ": which task is it?\n  how to fix: name it with --task"),
         (b"[1]\n", {"task": "panx"}, ", line 1: a list where an object belongs\n  how to fix: write {"),
-        (b"x\n", {"task": "xnli", "labels": Path()}, ": of which language?\n  how to fix: name it with --language"),
+        (b"x\n", {"task": "xnli", "labels": Path()}, ": which language is it?\n  how to fix: name it with --language"),
         (b"x\n", {"task": "xnli", "language": "dd"}, ": unknown language of xnli 'dd'. Did you mean 'de'?\n"),
     ],
 )
@@ -95,9 +95,9 @@ def test_a_file_of_a_submission_is_scored_against_its_labels(tmp_path: Path) -> 
 def test_what_is_not_told_is_asked_for(world: Path) -> None:
     (world / "de.jsonl").write_bytes((world / "mine" / "xnli" / "de.jsonl").read_bytes())
     for path, options, words in (
-        (world / "de.jsonl", (), "of which task.*\n.*--task"),
+        (world / "de.jsonl", (), "which task is it.*\n.*--task"),
         (world / "mine" / "none.jsonl", (), "none.jsonl does not exist"),
-        (world / "mine" / "xnli", ("--task", "xnli", "--language", "de"), "--language is of one file"),
+        (world / "mine" / "xnli", ("--task", "xnli", "--language", "de"), "--language is for one file"),
         (world / "de.jsonl", ("--task", "xnli", "--language", "xx"), "unknown language of xnli 'xx'"),
     ):
         done = viaduct("score", str(path), "--data", str(world / "data"), *options)

@@ -151,7 +151,7 @@ def test_a_metric_of_ones_own_gives_outcomes_and_wrong_ones_are_refused() -> Non
     assert made.scores().tolist() == [0.5, 1.0, 0.5]
     assert made.chance is None  # answers are not only right or wrong
     wrong = Scored(own(rows, one), Outcomes(("0", "1", "2"), {"accuracy": [1, 1, 1]}))
-    with pytest.raises(DataError, match=r"xnli gives 0\.666667 in 'de', and outcomes of 1\.000000"):
+    with pytest.raises(DataError, match=r"xnli gives 0\.666667 in 'de', but outcomes of 1\.000000"):
         packed(card, {"de": (rows, wrong)})
     short = Scored(own(rows, one), Outcomes(("0", "1", "2"), {"accuracy": [0.5, 5 / 6]}))
     with pytest.raises(DataError, match="2 values for 3 ids"):

@@ -150,7 +150,7 @@ def test_other_rows_are_refused() -> None:
         Scores((TaskScores("xnli", xnli.CARD, {"de": label_scores(gold, gold)}),), ())
         for gold in (["neutral"] * 3, ["neutral"] * 4)
     ]
-    with pytest.raises(DataError, match="xnli in 'de': the two were scored on other rows"):
+    with pytest.raises(DataError, match="xnli in 'de': the two were scored on different rows"):
         paired(*both, ("a", "b"))
 
 
@@ -173,7 +173,7 @@ def test_the_command_takes_two(two: Path, monkeypatch: pytest.MonkeyPatch, capsy
     assert command(monkeypatch, two / "a", "--data", two / "data", "--partial") == 0
     assert "transfer gap" not in (told := capsys.readouterr().out) and "excl. English" in told
     assert command(monkeypatch, two / "a", two / "b", *options, "--evaluate-json", two / "found.json") == 2
-    assert "--evaluate-json is of one system" in capsys.readouterr().err
+    assert "--evaluate-json is for one system" in capsys.readouterr().err
     for wrong in ((two / "a", two / "a"), (two / "a", two / "b", two / "c"), ("-", "-")):
         assert command(monkeypatch, *wrong, *options) == 2
         assert "not one system's predictions, or two" in capsys.readouterr().err

@@ -53,7 +53,7 @@ def test_a_whole_submission_scores_as_in_evaluate(shared_oracles: Path, official
     said = (
         "no prediction for",
         "ids that no question has",
-        "lines that hold nothing that could be right",
+        "lines that cannot be right",
         "gold pairs of",
     )
     assert all(any(words in note for words in said) for note in scores.notes)
@@ -169,8 +169,8 @@ BAD: dict[str, tuple[str, str | bytes, str | bytes, str]] = {
     "a list of answers": ("xquad", '["tea"]', QUESTIONS, "not a JSON object of question id to answer"),
     "a number for an answer": ("xquad", '{"q": NaN}', QUESTIONS, "line 1: NaN is not a finite number"),
     "labels: blank answers": ("xquad", '{"q": ""}', QUESTIONS.replace("tea", " "), "all answers are blank"),
-    "labels: null for an answer": ("xquad", "{}", QUESTIONS.replace('"tea"', "null"), "question q: null in the place"),
-    "labels: a list for an id": ("xquad", "{}", QUESTIONS.replace('"q"', "[1]"), "question [1]: a list in the place"),
+    "labels: null for an answer": ("xquad", "{}", QUESTIONS.replace('"tea"', "null"), "question q: null in place of"),
+    "labels: a list for an id": ("xquad", "{}", QUESTIONS.replace('"q"', "[1]"), "question [1]: a list in place of"),
     "labels: a question twice": (
         "xquad",
         "{}",

@@ -103,15 +103,15 @@ def test_a_copy_with_a_senseless_value_is_refused_where_it_is_used() -> None:
     [
         (
             {"encoder": Pretrain(name="mini", architecture=Architecture(hidden=10, heads=4))},
-            "10 cannot be shared by 4",
+            "10 cannot be split among 4",
         ),
         (
             {"encoder": Pretrain(name="mini", training=Training(max_length=513))},
-            "encoder: training: a max_length of 513 tokens, and mini takes 512",
+            "encoder: training: a max_length of 513 tokens, but mini takes 512",
         ),
         (
             {"intermediates": (Intermediate(name="a", tasks=("quiz",), replay=Replay(max_length=600)),)},
-            "arm 'a': replay: a max_length of 600 tokens, and mini takes 512",
+            "arm 'a': replay: a max_length of 600 tokens, but mini takes 512",
         ),
         (
             {"targets": (Target(task="twins", retrieval=Retrieval(layers=(2, 9))),)},
@@ -143,5 +143,5 @@ def test_what_only_the_encoder_can_tell_is_told_by_the_plan(
 def test_a_key_that_is_there_twice_is_refused_with_its_line(tmp_path: Path, before: str, after: str, line: int) -> None:
     path = tmp_path / "small.yaml"
     path.write_text(YAML.replace(before, after), encoding="utf-8")
-    with pytest.raises(UsageError, match=rf"small.yaml, line {line}: not YAML: '(hypothesis|task)' is there twice"):
+    with pytest.raises(UsageError, match=rf"small.yaml, line {line}: not YAML: '(hypothesis|task)' appears twice"):
         load_recipe(path)

@@ -156,7 +156,7 @@ def test_the_stages_of_a_node_that_dies_run_again_elsewhere_from_their_checkpoin
         add_node(found)
         running.result(timeout=300)
         assert [one["Alive"] for one in ray.nodes()].count(False) == 1
-    assert "mini/pretrain: begins again on" in said.getvalue()
+    assert "mini/pretrain: starting again on" in said.getvalue()
     go(asked, world, tmp_path / "alone", Options(device="cpu", threads=1))
     assert finished(store) == finished(tmp_path / "alone")
 

@@ -221,18 +221,18 @@ def test_parts_that_are_not_what_was_added_are_refused(world: Path, tmp_path: Pa
 
     changed(path, better)
     (folder / "zz.rows.xz").write_bytes(whole)
-    refused("zz.rows.xz is damaged: its content is not the one that its name tells")
+    refused("zz.rows.xz is damaged: its content does not match its name")
     changed(path, lambda about, arrays: arrays.pop("0/units"))
     refused("is damaged: .*0/units")
     changed(path, shorter)
     refused(r"is damaged: .*accuracy of list 0 is \(")
     path.write_bytes(whole + whole)
-    refused("its content is not the one that its name tells")
+    refused("its content does not match its name")
     os.mkfifo(folder / "a.rows.xz")
     refused("is a pipe")
     changed(path, better)
     path.write_bytes(whole)
-    refused(r"have different scores of one stage \(\w+\), and nothing says which are right")
+    refused(r"have different scores for one stage \(\w+\), and nothing says which are right")
     changed(path, lambda about, _: [stage["cost"].update(seconds=5) for stage in about["stages"]])
     path.write_bytes(whole)
     assert len(list(folder.glob(PARTS))) == 2 and CommittedRows(folder).stages  # costs may differ
@@ -248,10 +248,10 @@ def test_rows_that_are_gone_and_records_of_others_are_told(world: Path, tmp_path
     first, second = sorted(folder.glob(PARTS))
     for path, words in ((first, f"{first.name} is gone"), (second, f"{first.name} is gone")):
         path.unlink()
-        with pytest.raises(StoreError, match=rf"{words}, and run.json.xz tells of them\n.*git checkout"):
+        with pytest.raises(StoreError, match=rf"{words}, but run.json.xz lists them\n.*git checkout"):
             api.report("small", store=tmp_path / "b", rows=rows)
     folder.rename(rows / "other")
-    with pytest.raises(StoreError, match=r"is of a run of the recipe small\n.*rename its folder to small"):
+    with pytest.raises(StoreError, match=r"belongs to a run of the recipe small\n.*rename its folder to small"):
         api.status("other", store=tmp_path / "b", rows=rows)
 
 

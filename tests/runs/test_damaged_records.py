@@ -65,7 +65,7 @@ def test_a_cell_that_names_another_tasks_scores_is_refused(run: Path) -> None:
         first["score"], last["score"] = last["score"], first["score"]
 
     edit(run / "run.json", exchange, seal=True)
-    with pytest.raises(StoreError, match="holds no scores of fruit, and the run says that it does"):
+    with pytest.raises(StoreError, match="holds no scores of fruit, but the run says that it does"):
         api.report(run)
 
 
@@ -79,7 +79,7 @@ def test_stages_that_are_another_experiments_are_told(run: Path) -> None:
 
 def test_a_run_in_the_folder_of_another_is_refused(run: Path) -> None:
     run.rename(run.with_name("other"))
-    with pytest.raises(StoreError, match="is of a run of the recipe small"):
+    with pytest.raises(StoreError, match="belongs to a run of the recipe small"):
         api.status("other", store=run.parent.parent)
 
 
@@ -89,7 +89,7 @@ def test_costs_that_are_gone_or_damaged_are_one_message(run: Path) -> None:
         (None, "is gone"),
         ("", "is damaged"),
         ("{}", "is damaged"),
-        ('{"seconds": 1}', "is no record"),
+        ('{"seconds": 1}', "is not a record"),
     ):
         cost.unlink() if text is None else cost.write_text(text)
         with pytest.raises(StoreError, match=rf"cost.json {words}"):

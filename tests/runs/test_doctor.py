@@ -71,7 +71,7 @@ def test_a_broken_torchvision_is_named_with_the_fix_and_status_1(tmp_path: Path)
 def test_a_broken_torchvision_does_break_transformers(tmp_path: Path) -> None:
     done = examined(tmp_path / "site", tmp_path / "store")
     assert "ModuleNotFoundError: Could not import module 'XLMRobertaModel'" in done.stdout
-    assert "torch by itself takes" in done.stdout
+    assert "torch by default uses" in done.stdout
 
 
 def test_a_machine_without_faults_has_status_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +80,7 @@ def test_a_machine_without_faults_has_status_0(tmp_path: Path, monkeypatch: pyte
     assert done.exit_code == 0
     assert "torchvision: not installed; nothing here needs it" in done.output
     assert f"{tmp_path}/cache can be written" in done.output and list(tmp_path.iterdir()) == []
-    assert "Hub: not tried" in done.output
+    assert "Hub: not tested" in done.output
 
 
 def test_devices_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ def test_what_a_process_says_last_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     said = doctor._try("print(1)"), doctor._try("raise ValueError('first\\nlast')"), doctor._try("raise SystemExit(3)")
     assert said == (Tried(True, "1"), Tried(False, "last"), Tried(False, "ended with status 3"))
     monkeypatch.setattr(doctor, "PATIENCE_SECONDS", 0.2)
-    assert doctor._try("import time; time.sleep(9)") == Tried(False, "nothing after 0 s")
+    assert doctor._try("import time; time.sleep(9)") == Tried(False, "no answer after 0 s")
 
 
 def test_a_full_disk_a_missing_package_and_a_folder_that_cannot_be_written(

@@ -96,28 +96,31 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "pointer among settings": (settings("tokenizer_config.json", POINTER), r"tokenizer_config\.json is a Git LFS"),
     "settings are a page": (settings("special_tokens_map.json", "<html>"), r"special_tokens_map\.json is not JSON"),
     "settings are a list": (settings("added_tokens.json", "[]"), r"added_tokens\.json is not a JSON object"),
-    "no parts": (lambda one: in_parts(one, {}), r"index\.json is no index of weights"),
-    "parts are numbers": (lambda one: in_parts(one, {"a": 1}), r"index\.json is no index of weights"),
-    "size is a word": (said(hidden_size="big"), r"config\.json says hidden_size 'big', which is no size"),
-    "no layers": (said(num_hidden_layers=0), r"config\.json says num_hidden_layers 0, which is no size"),
-    "fewer layers": (said(num_hidden_layers=1), r"config\.json says num_hidden_layers 1, and the weights .* have 2"),
-    "more layers": (said(num_hidden_layers=3), r"config\.json says num_hidden_layers 3, and the weights .* have 2"),
-    "width": (said(hidden_size=64), r"config\.json says hidden_size 64, and the weights beside it have 32"),
-    "positions": (said(max_position_embeddings=99), r"says max_position_embeddings 99, and the weights .* have 130"),
+    "no parts": (lambda one: in_parts(one, {}), r"index\.json is not an index of weights"),
+    "parts are numbers": (lambda one: in_parts(one, {"a": 1}), r"index\.json is not an index of weights"),
+    "size is a word": (said(hidden_size="big"), r"config\.json says hidden_size 'big', which is not a size"),
+    "no layers": (said(num_hidden_layers=0), r"config\.json says num_hidden_layers 0, which is not a size"),
+    "fewer layers": (said(num_hidden_layers=1), r"config\.json says num_hidden_layers 1, but the weights .* have 2"),
+    "more layers": (said(num_hidden_layers=3), r"config\.json says num_hidden_layers 3, but the weights .* have 2"),
+    "width": (said(hidden_size=64), r"config\.json says hidden_size 64, but the weights next to it have 32"),
+    "positions": (said(max_position_embeddings=99), r"says max_position_embeddings 99, but the weights .* have 130"),
     "quantised": (
         lambda one: weights(one, lambda w: {k: v.to(torch.int8) for k, v in w.items()}),
         r"model\.safetensors: .*weight has values of type I8, and quantised weights are not",
     ),
     "cut": (lambda one: cut(one / "model.safetensors"), r"model\.safetensors is cut off"),
-    "no header": (lambda one: (one / "model.safetensors").write_bytes(b"text, " * 9), r"is no safetensors file"),
+    "no header": (lambda one: (one / "model.safetensors").write_bytes(b"text, " * 9), r"is not a safetensors file"),
     "cut bin": (lambda one: cut(to_bin(one)), r"pytorch_model\.bin is cut off"),
-    "objects": (lambda one: to_bin(one, more=Object()), r"pytorch_model\.bin holds other objects.*Object"),
-    "objects in an old file": (lambda one: to_bin(one, zipped=False, more=Object()), r"bin holds other .*Object"),
-    "no bin": (lambda one: to_bin(one).write_text("weights"), r"pytorch_model\.bin is cut off, or no file"),
+    "objects": (lambda one: to_bin(one, more=Object()), r"pytorch_model\.bin holds objects other.*Object"),
+    "objects in an old file": (
+        lambda one: to_bin(one, zipped=False, more=Object()),
+        r"bin holds objects other .*Object",
+    ),
+    "no bin": (lambda one: to_bin(one).write_text("weights"), r"pytorch_model\.bin is cut off, or not a file"),
     "no weights": (lambda one: (one / "model.safetensors").unlink(), r"encoder has no weights"),
-    "a part is missing": (named_in_index, r"model-00001-of-00002\.safetensors is not there"),
+    "a part is missing": (named_in_index, r"model-00001-of-00002\.safetensors is missing"),
     "no tokenizer": (lambda one: (one / "tokenizer.json").unlink(), r"encoder has no tokenizer: no tokenizer\.json"),
-    "broken tokenizer": (lambda one: cut(one / "tokenizer.json"), r"tokenizer\.json is no tokenizer that can be read"),
+    "broken tokenizer": (lambda one: cut(one / "tokenizer.json"), r"tokenizer\.json is not a readable tokenizer"),
     "sentencepiece": (only_sentencepiece, r"spm\.model is the folder's only tokenizer.*sentencepiece"),
     "vocabulary": (lambda one: change(one / "config.json", vocab_size=900), r"config\.json says vocab_size 900"),
     "rows": (
@@ -148,7 +151,7 @@ def spoil(found: dict[str, Any]) -> dict[str, Any]:
 
 
 LOADED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "size": (lambda one: change(one / "config.json", intermediate_size=32), r"has the shape \(64,\).* means \(32,\)"),
+    "size": (lambda one: change(one / "config.json", intermediate_size=32), r"has the shape \(64,\).* implies \(32,\)"),
     "fewer": (
         lambda one: (change(one / "config.json", num_hidden_layers=1), to_bin(one)),
         r"layer\.1\..*does not have",
@@ -159,7 +162,7 @@ LOADED: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda one: change(one / "tokenizer_config.json", pad_token="<padding>"),
         r"gives '<padding>' the id \d+, and the encoder has word embeddings for \d+",
     ),
-    "not finite": (lambda one: weights(one, spoil), r"model\.safetensors: 1 of .*no finite numbers"),
+    "not finite": (lambda one: weights(one, spoil), r"model\.safetensors: 1 of .*has non-finite values"),
     "no padding": (lambda one: change(one / "tokenizer_config.json", pad_token=None), "no padding token"),
     "no unknown": (lambda one: change(one / "tokenizer_config.json", unk_token=None), "no unknown token"),
 }
@@ -264,7 +267,7 @@ def test_a_name_whose_file_is_not_used_is_refused(folder: Path, monkeypatch: pyt
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *_args, **_options: opened)
     monkeypatch.setattr(tokenizer_file, "cached_file", lambda *_: folder / "tokenizer.json")
     monkeypatch.setattr(tokenizer_file, "hub_options", lambda *_: {})
-    with pytest.raises(UsageError, match=r"other ids than its own tokenizer\.json"):
+    with pytest.raises(UsageError, match=r"different ids from its own tokenizer\.json"):
         load_tokenizer("somebody/encoder", "0" * 40)
 
 
@@ -304,10 +307,10 @@ def test_code_of_the_makers_that_is_not_run_is_spoken_of(folder: Path, world: Pa
 
 def test_a_name_on_the_hub_that_no_network_leads_to(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoder, "unreachable", lambda: "https://hub cannot be reached (no network)")
-    with pytest.raises(UsageError, match=r"'some/model' is no folder here, .*https://hub cannot be reached"):
+    with pytest.raises(UsageError, match=r"'some/model' is not a folder here, .*https://hub cannot be reached"):
         evaluation("some/model", revision="0" * 40, tasks=("udpos",))
     asked = small_world.recipe(encoder="some/model", revision="0" * 40, targets=(ONE,))
-    with pytest.raises(UsageError, match=r"'some/model' is no folder here, .*https://hub cannot be reached"):
+    with pytest.raises(UsageError, match=r"'some/model' is not a folder here, .*https://hub cannot be reached"):
         api.run(asked, data=world, store=world / "s")
     assert {path.name for path in (world / "s").iterdir()} <= {"cache"}
 
@@ -346,7 +349,7 @@ def test_a_name_that_cannot_be_a_folder_of_the_store(folder: Path, name: str) ->
 
 def test_rows_longer_than_the_encoder_takes(folder: Path, world: Path) -> None:
     long = Target(task="twins", training=Training(max_length=129))
-    with pytest.raises(UsageError, match=re.escape(f"max_length of 129 tokens, and {folder} takes 128")):
+    with pytest.raises(UsageError, match=re.escape(f"max_length of 129 tokens, but {folder} takes 128")):
         api.plan(small_world.recipe(encoder=str(folder), targets=(long,)), data=world, store=world / "store")
     assert {one.training.max_length for one in evaluation(str(folder)).targets} == {128}
 

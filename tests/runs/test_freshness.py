@@ -60,7 +60,7 @@ def test_a_report_names_what_it_was_made_from(world: Path, tmp_path: Path, no_he
     assert {path: record["fingerprint"] for path, record in records.items()} == about["made_from"]
     assert "4 stages, fingerprint " in (folder / "report.html").read_text(encoding="utf-8")
     shutil.rmtree(tmp_path / "mini/none/fruit/seed-1/score")
-    assert said(tmp_path) == "report: stale: 1 of its 4 stages are not what this run has now"
+    assert said(tmp_path) == "report: stale: 1 of its 4 stages differ from what this run has now"
 
 
 def test_the_report_of_an_earlier_recipe_of_that_name_is_stale_and_not_opened(
@@ -68,7 +68,7 @@ def test_the_report_of_an_earlier_recipe_of_that_name_is_stale_and_not_opened(
 ) -> None:
     go(asked("fruit"), world, tmp_path)
     interrupted(asked("twins", "quiz"), 1, world, tmp_path, monkeypatch)
-    assert said(tmp_path).startswith("report: stale: 3 of its 4 stages are not what this run has now")
+    assert said(tmp_path).startswith("report: stale: 3 of its 4 stages differ from what this run has now")
     assert set(api.open_run("mine", store=tmp_path).scores["task"]) == {"twins"}
     assert said(tmp_path).startswith("report: up to date")
     go(asked("twins", "quiz"), world, tmp_path)

@@ -159,7 +159,7 @@ def test_nothing_is_half_written(run: tuple[Path, Path], tmp_path: Path, monkeyp
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("")
-    with pytest.raises(UsageError, match="is there and not empty"):
+    with pytest.raises(UsageError, match="already exists and is not empty"):
         api.submission("whole", tmp_path / "out", data=data, store=store, arm="none", seed=1)
     assert Store(store).record("mini/pretrain") is not None
 

@@ -32,7 +32,7 @@ def test_a_new_recipe_is_one_that_loads_and_says_what_its_fields_are(
     assert "Hub revision" in schema["properties"]["revision"]["description"]
     assert schema["$defs"]["Training"]["additionalProperties"] is False
     again = CliRunner().invoke(app, ["new", "mine.yaml"])
-    assert "mine.yaml is there already" in str(again.exception) and Path("mine.yaml").read_text() == text
+    assert "mine.yaml already exists" in str(again.exception) and Path("mine.yaml").read_text() == text
     assert CliRunner().invoke(app, ["new", "other.yml"]).exit_code == 0
     assert load_recipe("other.yml").name == "other"
     wrong = CliRunner().invoke(app, ["new", "my.py"])

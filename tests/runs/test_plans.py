@@ -97,8 +97,8 @@ def test_missing_data_are_listed_with_the_tree_and_status_1(world: Path) -> None
     assert "predict fruit test in en de sw" in done.output and "arm quiz" in done.output
     assert "missing, so nothing can run:\n  - fruit test: no files for fruit, split test, language en" in done.output
     assert "from published numbers of rows: fruit test 40" in done.output
-    assert "not in it, at least in part: twins test (no published number)" in done.output
-    assert "needs data that is not there" in done.output
+    assert "not included, at least in part: twins test (no published number)" in done.output
+    assert "needs data that is missing" in done.output
 
 
 def test_without_files_published_numbers_are_forecast(world: Path) -> None:
@@ -181,6 +181,6 @@ def test_the_stage_that_holds_most_memory_is_named_with_a_note_where_the_machine
     for there, noted in ((8e9, True), (8e12, False)):
         monkeypatch.setattr(plans, "machine_bytes", lambda there=there: int(there))
         (line,) = [line for line in plans.text(found).splitlines() if line.startswith("memory: ")]
-        assert need in line and "(train fruit)" in line and ("more than there is" in line) == noted
+        assert need in line and "(train fruit)" in line and ("more than is available" in line) == noted
     small = planned(world, targets=(Target(task="fruit"),), **asked)
     assert plans.values(small)["memory"]["need_bytes"] < memory["need_bytes"] / 4

@@ -72,7 +72,7 @@ def test_a_recipe_may_import_from_the_files_beside_it_and_is_never_given_those_o
         ("seeds", "seed", "unknown field 'seed'; did you mean 'seeds'"),
         ("text: [prose]", "txt: [prose]", "unknown field 'encoder.txt'; did you mean 'text'"),
         ("task: twins", "layer: 2", "the field 'targets.1.task' is missing"),
-        ("task: twins", "task: fruit", "target 'fruit' is there twice"),
+        ("task: twins", "task: fruit", "target 'fruit' appears twice"),
         ("name: small", "name: Small!", "name: 'Small!' .str. was given; .*pattern"),
         ("[1, 2]", "[1, 2", "line 9: not YAML"),
         ("[1, 2]", "[1:30]", "seeds.0: '1:30' .str. was given; .*valid integer"),
@@ -81,14 +81,14 @@ def test_a_recipe_may_import_from_the_files_beside_it_and_is_never_given_those_o
         ("[1, 2]", "[" * 50_000, "not YAML: .*recursion"),
         ("epochs: 2", "learning_rate: true", "learning_rate: True .bool. was given; write a number"),
         ("epochs: 2", "evaluations: 1000000000", "allowed is at least 0 and at most 10,000"),
-        ("text: [prose]", "text: [prose, prose]", "encoder.text: .* was given; 'prose' is there twice$"),
+        ("text: [prose]", "text: [prose, prose]", "encoder.text: .* was given; 'prose' appears twice$"),
         (
             "task: twins",
             "task: twins, languages: []",
             r"targets.twins.languages: \[\] .list. was given; name at least one",
         ),
-        ("task: twins", "task: twins, languages: [de, sw, de]", "targets.twins.languages: .*; 'de' is there twice$"),
-        ("task: twins", "task: twins, retrieval: {layers: [1, 1]}", "retrieval.layers: .*; '1' is there twice$"),
+        ("task: twins", "task: twins, languages: [de, sw, de]", "targets.twins.languages: .*; 'de' appears twice$"),
+        ("task: twins", "task: twins, retrieval: {layers: [1, 1]}", "retrieval.layers: .*; '1' appears twice$"),
         ("name: small", f"name: {'a' * 300}", "name: .* was given; .*at most 100 characters"),
     ],
 )
@@ -163,7 +163,7 @@ def test_later_settings_win_and_seeds_win_over_all(tmp_path: Path) -> None:
     path = write(tmp_path, YAML)
     assert load_recipe(path, overrides=["name=a", "name=b"]).name == "b"
     assert load_recipe(path, overrides=["seeds=[9]"], seeds=(4, 5)).seeds == (4, 5)
-    with pytest.raises(UsageError, match="--seeds: recipe small: seed '4' is there twice"):
+    with pytest.raises(UsageError, match="--seeds: recipe small: seed '4' appears twice"):
         load_recipe(path, seeds=(4, 4))
 
 

@@ -147,7 +147,7 @@ def test_what_does_not_apply_and_what_cannot_be_made_is_refused(run: Path, tmp_p
     for options, words in (
         (data, "file cannot be written or read: File exists"),
         (("--form", "mteb"), "file/x cannot be written or read: Not a directory"),
-        (("--form", "mteb", *data), "--labels and --data are for the form of XTREME, and mteb has no use for them"),
+        (("--form", "mteb", *data), "--labels and --data are for the form of XTREME, and mteb does not use them"),
         (("--form", "lm-eval", "--labels", "gold"), "--labels and --data are for the form of XTREME"),
     ):
         place = ("--store", str(run), "--arm", "none", "--seed", "2")

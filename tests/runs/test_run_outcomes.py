@@ -120,5 +120,5 @@ def test_what_cannot_be_made_is_named_and_nothing_is_made_up(run: Path, world: P
     gold.write_text(gold.read_text().replace("\tyes", "\tno"), encoding="utf-8")
     for path in (store.root / "cache" / "outcomes").rglob(FILE):
         path.unlink()
-    assert "do not give the scores that it left" in reported(run, world)
+    assert "do not give the scores that it recorded" in reported(run, world)
     assert not list(store.root.rglob(FILE)) and len(folders) == 4

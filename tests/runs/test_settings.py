@@ -68,7 +68,9 @@ def test_settings_share_what_they_share_and_each_has_its_page(world: Path, tmp_p
         assert all(one.state == "done" for one in api.status(run.name, store=store))
     assert [go(asked(), world, store), go(asked(learning_rate=3e-5), world, store)] == [first, second]
     assert stages(store) == after, "all was done"
-    assert "3 stages lie beside" in "".join(warnings(api.plan(asked(learning_rate=3e-5), data=world, store=store)))
+    assert "3 stages are stored next to" in "".join(
+        warnings(api.plan(asked(learning_rate=3e-5), data=world, store=store))
+    )
 
 
 def _scores(store: Path, run: Path) -> list[str]:

@@ -67,7 +67,7 @@ def test_encoders_are_written_in_one_line(tmp_path: Path) -> None:
     assert (first.name, first.encoder, first.revision, first.seeds) == ("a-us--one", "us/one", "abc", (4,))
     assert (second.name, second.encoder, second.revision) == ("a-us--two", "us/two", "def")
     (tmp_path / "a.yaml").write_text(text.replace("encoders", "encoder: us/one, encoders"), encoding="utf-8")
-    with pytest.raises(UsageError, match="has `encoder` and `encoders`"):
+    with pytest.raises(UsageError, match="has both `encoder` and `encoders`"):
         load_recipe(tmp_path / "a.yaml")
     (tmp_path / "a.yaml").write_text(text.replace("us/two@def", "us/one@abc"), encoding="utf-8")
     with pytest.raises(UsageError, match="two encoders are called us--one"):

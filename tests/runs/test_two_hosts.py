@@ -86,7 +86,7 @@ def test_what_a_stopped_host_had_is_taken_over_and_it_writes_nothing_when_it_goe
         second = launch(SECOND, world, tmp_path, 0.0)
         said = second.communicate(timeout=60)[1]
         assert second.returncode == 0, said
-        assert "may be at work" in said and "pretrain: going on where it stopped" in said
+        assert "may be at work" in said and "pretrain: resuming where it stopped" in said
         before = files(store)
         os.kill(first.pid, signal.SIGCONT)
         said = first.communicate(timeout=60)[1]

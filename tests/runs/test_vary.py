@@ -169,9 +169,9 @@ def test_committed_rows_hold_what_the_choice_was_made_by(
     [
         ({"targets.*.training.learning_rat": (1, 2)}, "Did you mean 'learning_rate'"),
         ({"targets.*.training.learning_rate": (1e-5,)}, "1 values, not two or more that differ"),
-        ({"targets.*.training.learning_rate": (1e-5, 1e-5)}, "the setting 'learning_rate 1e-05' is there twice"),
-        ({"targets.*.training.learning_rate": (1e-5, "1e-5")}, "is there twice"),
-        ({"targets.*.training.batch_tokens": (10, 10.0)}, "the setting 'batch_tokens 10' is there twice"),
+        ({"targets.*.training.learning_rate": (1e-5, 1e-5)}, "the setting 'learning_rate 1e-05' appears twice"),
+        ({"targets.*.training.learning_rate": (1e-5, "1e-5")}, "appears twice"),
+        ({"targets.*.training.batch_tokens": (10, 10.0)}, "the setting 'batch_tokens 10' appears twice"),
         ({"targets.*.training.dev_rows": (3, 40)}, "which English dev rows are scored, or how often"),
         ({"targets.*.training.evaluations": (1, 5)}, "which English dev rows are scored, or how often"),
         ({"targets.*.training.patience": (1, 2)}, "which English dev rows are scored, or how often"),

@@ -161,8 +161,8 @@ def test_fewer_layers_are_forecast_to_cost_less(world: Path) -> None:
         ({"distil": Distil(layers=1, text=PROSE, hidden=0, logits=0)}, "the student learns nothing"),
         ({"distil": Distil(layers=1, text=("fruit",))}, "distil.text names fruit, which is of kind 'pair'"),
         ({"layers": 1, "text": ("fruit",)}, "names fruit, which is of kind 'pair'"),
-        ({"layers": 5}, "keeps 5 layers, the encoder has 4"),
-        ({"distil": Distil(layers=5, text=PROSE)}, "keeps 5 layers, the encoder has 4"),
+        ({"layers": 5}, "keeps 5 layers, but the encoder has 4"),
+        ({"distil": Distil(layers=5, text=PROSE)}, "keeps 5 layers, but the encoder has 4"),
         ({"vocabulary": ("en", "xx")}, "unknown language 'xx'"),
         ({"vocabulary": ("en", "fr")}, "prose has no language 'fr'"),
         ({"vocabulary": ("de",)}, "without English"),
@@ -178,7 +178,7 @@ def test_retrieval_must_be_possible(world: Path) -> None:
         target = Target(task="twins", retrieval=Retrieval(layers=layers or None, choose_on="twins"))
         return expand(recipe(intermediates=(NONE, one), targets=(target,)), census(world))
 
-    with pytest.raises(UsageError, match="pools layer 3, the arm keeps 1"):
+    with pytest.raises(UsageError, match="pools layer 3, but the arm keeps 1"):
         plan(CUT, 3)
     with pytest.raises(UsageError, match="onnx in int8 gives the states of one layer"):
         plan(QUICK, 1, 2)

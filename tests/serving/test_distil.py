@@ -212,7 +212,7 @@ def test_a_stage_done_twice_or_broken_off_gives_the_same_bytes(make: Make, setti
 
 
 def test_more_layers_than_there_are_cannot_be_kept(make: Make, tiny_tokenizer: Any) -> None:
-    with pytest.raises(UsageError, match="4 layers were asked for: the encoder has 3"):
+    with pytest.raises(UsageError, match="4 layers were requested: the encoder has 3"):
         tiny.run(make("a", layers=4))
     with pytest.raises(UsageError, match="the encoder has 2"):
         pick_layers(tiny.encoder(tiny_tokenizer), [])

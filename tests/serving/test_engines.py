@@ -156,7 +156,7 @@ def test_a_folder_for_another_engine_is_refused(trained_pairs: Path, exported: A
     folder, _ = exported("openvino", "fp32")
     with pytest.raises(UsageError, match="exported for openvino in fp32, not for onnx in int8"):
         open_engine(folder, "onnx", "int8", 1)
-    with pytest.raises(UsageError, match="which has no weights that torch reads"):
+    with pytest.raises(UsageError, match="which has no weights that torch can read"):
         open_engine(folder, "torch", "fp32", 1)
     (tmp_path / "export.json").write_text('{"engine": "onnx"}', encoding="utf-8")
     with pytest.raises(StoreError, match=r"is not an exported model \(precision: Field required"):

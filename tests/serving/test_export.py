@@ -368,9 +368,9 @@ def test_layers_are_taken_from_the_top(engine: str, tiny_encoder: Path, cases: A
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        (ExportSettings("openvino", layers=3), "3 layers were asked for: the encoder has 2"),
+        (ExportSettings("openvino", layers=3), "3 layers were requested: the encoder has 2"),
         (ExportSettings("openvino", languages=("de",)), "--languages needs the folder"),
-        (ExportSettings("openvino", "int8"), "calibrated on real text, and there is none"),
+        (ExportSettings("openvino", "int8"), "calibrated on real text, but there is none"),
         (ExportSettings("torch"), "unknown engine to export for 'torch'"),
     ],
 )
@@ -389,7 +389,7 @@ def test_files_and_folders_that_are_not_there_are_named(tiny_encoder: Path, tmp_
         export(tmp_path, tmp_path / "made", ExportSettings("openvino"))
     (tmp_path / "made").mkdir()
     (tmp_path / "made" / "precious").write_text("")
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="already exists"):
         export(tiny_encoder, tmp_path / "made", ExportSettings("openvino"))
 
 

@@ -243,8 +243,10 @@ def test_a_gpu_is_measured_where_the_recipe_says_so_and_never_taken_for_the_cpu(
         "a GPU"
     )
     context = tiny.context(there.work, tmp_path, {})
-    with pytest.raises(UsageError, match=r"measure.device is cuda, and this run is on cpu\n.*--device cuda"):
+    with pytest.raises(UsageError, match=r"measure.device is cuda, but this run is on cpu\n.*--device cuda"):
         tiny.run(context)
     quantised = Intermediate(name="rough", compression=Compression(precision="int8"))
-    with pytest.raises(UsageError, match=r"measure.device is cuda, and the arm 'rough' runs by torch in int8, on CPUs"):
+    with pytest.raises(
+        UsageError, match=r"measure.device is cuda, but the arm 'rough' runs with torch in int8, on CPUs"
+    ):
         expand(recipe(intermediates=(*ARMS, quantised), measure=Measure(device="cuda")), census(world))

@@ -331,7 +331,7 @@ def test_a_gpu_is_never_compared_with_a_cpu(found: dict[str, Any], on_gpu: Calla
 def test_what_a_gpu_cannot_run_is_refused(stage: Path) -> None:
     done = viaduct("profile", str(stage), "--device", "cuda")
     assert done.status == 2 and "PyTorch finds no CUDA device" in done.errors
-    with pytest.raises(UsageError, match="onnx is run on CPUs only"):
+    with pytest.raises(UsageError, match="onnx runs on CPUs only"):
         require_engine("onnx", "fp32", "cuda")
     with pytest.raises(UsageError, match=r"torch does not run in int8 on GPUs\n.*fp32, bf16, fp16"):
         require_engine("torch", "int8", "cuda")

@@ -39,7 +39,7 @@ SAME = [
 OTHER = {
     ("ELECTRA", "pair"): "logits differ by up to",
     ("DistilBERT", "pair"): "has no layer like 'dense'",
-    ("ModernBERT", "tagged"): "has layers that this model has not",
+    ("ModernBERT", "tagged"): "has layers that this model lacks",
     ("DeBERTa", "choice"): "transformers has no AutoModelForMultipleChoice for deberta",
 }
 

@@ -93,7 +93,7 @@ def test_what_is_no_card_file_is_refused(tmp_path: Path) -> None:
     empty.write_text("", encoding="utf-8")
     for path, message in (
         (tmp_path / "absent.py", "there is no card file"),
-        (other, r"is no card file\n.*ends in .py, .toml"),
+        (other, r"is not a card file\n.*ends in .py, .toml"),
         (empty, "the file has no CARD"),
     ):
         with pytest.raises(UsageError, match=message):

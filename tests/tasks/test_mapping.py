@@ -203,7 +203,7 @@ def test_languages_by_file_and_by_column(tmp_path: Path) -> None:
     lines(tmp_path, {**ROW, "lang": "en"}, {**ROW, "lang": "german", "gold": "no"}, {**ROW, "lang": "xx"})
     assert [(row.id, row.label) for row in read(mine, tmp_path, "de", "train").rows] == [("1", "no")]
     mine = card(tmp_path, columns=columns, languages=["en", "sw"])
-    with pytest.raises(NoRowsError, match="no row is in 'sw'; the languages there are en, german, xx"):
+    with pytest.raises(NoRowsError, match="no row is in 'sw'; the languages found are en, german, xx"):
         read(mine, tmp_path, "sw", "train")
 
 
@@ -236,7 +236,7 @@ def test_check_counts_the_rows_in_other_languages_than_those_declared(tmp_path: 
     lines(tmp_path, *({**ROW, "lang": code} for code in ("en", "sw", "de", "xx", "sw")))
     found = survey(mine, DataFolder(tmp_path, Catalogue.builtin().with_files([str(tmp_path / "mine.yaml")])))
     assert [held.rows for held in found.holdings] == [1, 1]
-    assert "train: 3 rows in languages that are not asked for: sw 2, xx 1" in shown(found)
+    assert "train: 3 rows in languages not requested: sw 2, xx 1" in shown(found)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv"])
@@ -359,7 +359,7 @@ WRONG_MAPPINGS = [
     ({"columns": {"first": "a", "label": "b"}}, "kind 'pair' needs second under"),
     ({"columns": {**PAIR["columns"], "tokens": "x"}}, "kind 'pair' has no use for tokens"),
     ({"labels": None}, "kind 'pair' needs labels.order"),
-    ({"labels": {"order": ["a", "a"]}}, "label 'a' is twice in labels.order"),
+    ({"labels": {"order": ["a", "a"]}}, "label 'a' appears twice in labels.order"),
     ({"labels": {"order": ["a"], "rename": {"0": "b"}}}, "'0' becomes 'b', which is not in labels.order"),
     ({"languages": ["xx"]}, "unknown language 'xx'"),
     ({"languages": []}, "languages: .* was given"),
@@ -370,7 +370,7 @@ WRONG_MAPPINGS = [
     ({"path": "../{split}.jsonl"}, "leaves the data folder"),
     ({"path": "files/{split}.json"}, "does not end like a known format"),
     ({"metric": "f1"}, "kind 'pair' has no metric 'f1'"),
-    ({"splits": {"dev": "validation"}}, 'has dev = "validation" and loses train and test'),
+    ({"splits": {"dev": "validation"}}, 'has dev = "validation" but lacks train and test'),
     ({"splits": {"train": "", "dev": "", "test": ""}}, "has no split"),
     ({"splits": {"training": "x"}}, "splits.training.*: .*'train', 'dev' or 'test'"),
     ({"revision": "main"}, "revision: 'main' was given"),
@@ -389,7 +389,7 @@ def test_files_that_are_neither_toml_nor_yaml_nor_a_mapping(tmp_path: Path) -> N
         ("a.toml", "name = \n", "not TOML: .*line 1"),
         ("a.yaml", "a: [\n", "line 2: not YAML"),
         ("a.yml", "- a\n", "consists of fields"),
-        ("a.json", "{}", "is no card file"),
+        ("a.json", "{}", "is not a card file"),
     ):
         (tmp_path / name).write_text(content, encoding="utf-8")
         with pytest.raises(UsageError, match=message):

@@ -182,15 +182,15 @@ def test_more_devices_than_there_are_and_two_ways_at_once_are_refused(monkeypatc
     for options, count, message in (
         (Options(device="cpu", fitting=Fitting(devices=3)), 1, r"--devices 3: there are 2 usable CPU cores here\n.*2"),
         (Options(device="cuda", fitting=Fitting(devices=2)), 1, r"there are 0 GPUs here\n.*--device cpu"),
-        (Options(device="cpu", fitting=Fitting(devices=3)), 2, r"--devices 3: a launcher has begun 2 processes"),
+        (Options(device="cpu", fitting=Fitting(devices=3)), 2, r"--devices 3: a launcher has started 2 processes"),
     ):
         with pytest.raises(UsageError, match=message):
             require(options, Ranks(count))
     require(Options(device="cpu", fitting=Fitting(devices=2)), ALONE)
     for other in ({"processes": 2}, {"executor": "ray"}):
-        with pytest.raises(UsageError, match="neither --processes nor --executor"):  # before anything is planned
+        with pytest.raises(UsageError, match="with --processes or --executor"):  # before anything is planned
             Options(device="cpu", fitting=Fitting(devices=2), **other)
-        with monkeypatch.context() as begun, pytest.raises(UsageError, match="neither --processes nor --executor"):
+        with monkeypatch.context() as begun, pytest.raises(UsageError, match="with --processes or --executor"):
             begun.setenv("WORLD_SIZE", "2")
             Options(device="cpu", **other)
 

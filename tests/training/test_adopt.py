@@ -136,7 +136,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "shape": (
         lambda one: _with(one, **{f"text.transformer.{WORDS}": torch.ones(9, 32)}),
-        r"has the shape \(9, 32\), and",
+        r"has the shape \(9, 32\), but",
     ),
     "more layers": (
         lambda one: _with(one, **{"text.transformer.encoder.layer.2.output.dense.bias": torch.ones(32)}),
@@ -144,7 +144,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "not finite": (
         lambda one: _with(one, **{"text.transformer.embeddings.LayerNorm.bias": torch.full((32,), torch.nan)}),
-        "LayerNorm.bias has values that are no finite numbers",
+        "LayerNorm.bias has non-finite values",
     ),
     "cut off": (
         lambda one: (one / "open_clip_model.safetensors").write_bytes(
@@ -161,7 +161,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
             (one / "open_clip_model.safetensors").unlink(),
             torch.save({"a": Object()}, one / "open_clip_pytorch_model.bin"),
         ),
-        r"open_clip_pytorch_model\.bin holds other objects than weights",
+        r"open_clip_pytorch_model\.bin holds objects other than weights",
     ),
 }
 
@@ -192,13 +192,13 @@ def test_another_tokenizer_or_shape_is_refused(
 ) -> None:
     words = tiny.tokenizer(400)
     save_encoder(tiny.encoder(words), words, tmp_path / "small")
-    with pytest.raises(UsageError, match=r"tokenizer of '.*small' gives other ids than that of"):
+    with pytest.raises(UsageError, match=r"tokenizer of '.*small' gives different ids from that of"):
         _run(world, tmp_path, tiny_encoder, Intermediate(name="other", encoder=str(tmp_path / "small")))
     save_encoder(tiny.encoder(tiny_tokenizer, layers=3), tiny_tokenizer, tmp_path / "deep")
     with pytest.raises(UsageError, match=r"deep: 16 of .* encoder\.layer\.2\..* is not among those of"):
         _run(world, tmp_path, tiny_encoder, Intermediate(name="deep", encoder=str(tmp_path / "deep"), parent="none"))
     tower = open_clip(tiny_encoder, tmp_path / "tower")
-    with pytest.raises(UsageError, match=r"says nothing of its own shape\n.*`parent`"):
+    with pytest.raises(UsageError, match=r"does not state its own shape\n.*`parent`"):
         _run(world, tmp_path, tiny_encoder, Intermediate(name="image", encoder=str(tower)))
 
 

@@ -65,7 +65,7 @@ REFUSED = {
     "one that trains nothing": ((BOTH.model_copy(update={"after": "none"}),), "an arm before it that trains"),
     "nothing of its own": ((MLM, Intermediate(name="same", after="mlm")), "arm 'same' has nothing to train on"),
     "the baseline": ((MLM, NONE.model_copy(update={"after": "mlm"})), "arm 'none' has something to train on"),
-    "two beginnings": ((MLM, BOTH.model_copy(update={"encoder": "x"})), "`encoder` of its own and goes on `after` mlm"),
+    "two beginnings": ((MLM, BOTH.model_copy(update={"encoder": "x"})), "`encoder` of its own and comes `after` mlm"),
     "a smaller encoder": ((SMALLER, QUIZ.model_copy(update={"after": "small"})), "after 'small', which has `compr"),
 }
 

@@ -79,6 +79,6 @@ def test_it_is_stopped_and_killed_and_leaves_the_same_bytes(tmp_path: Path) -> N
         found.remove_node(node_of(nodes, int(name[1])), allow_graceful=False)
         said = again.communicate(timeout=900)[1]
         assert again.returncode == 0, said
-    assert "begins again on" in said or "going on where it stopped" in said
+    assert "starting again on" in said or "resuming where it stopped" in said
     assert results(store) == results(tmp_path / "whole")
     assert not list(store.rglob("*.partial"))

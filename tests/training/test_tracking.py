@@ -140,7 +140,7 @@ def test_a_tracker_that_fails_is_warned_of_once_and_the_others_go_on(
     names = [f"train xnli, seed {seed} (a b seed-{seed} train)" for seed in (1, 2)]
     assert [one.named for one in made] == [("my run", {"name": names[0]})] and made[0].values == [(1, {"loss": 1.0})]
     assert [record.getMessage() for record in caplog.records if "--track" in record.getMessage()] == [
-        "--track wandb failed, and the run goes on without it: no route to host"
+        "--track wandb failed, and the run continues without it: no route to host"
     ]
     for name in names:
         assert [step for step, _ in told(tmp_path / "runs" / "my run" / "tracking" / name)["loss"]] == [1, 2, 3]

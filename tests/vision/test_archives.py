@@ -100,7 +100,7 @@ def test_an_object_of_languages_gives_the_rows_that_have_the_language(tmp_path: 
         ({"a.txt": "A kite."}, r"the sample 'a' has 0 images \(its members: a.txt\)"),
         ({"a.b.jpg": b"", "a.b.txt": "A kite.", "a.txt": "x"}, "the sample 'a' has 0 images.*a.b.jpg"),
         ({"a.jpg": b"", "a.png": b"", "a.txt": "A kite."}, "the sample 'a' has 2 images"),
-        ({"a.jpg": b"", "a.JPG": b"", "a.txt": "x"}, "the members 'a.jpg' and 'a.JPG' differ in case only"),
+        ({"a.jpg": b"", "a.JPG": b"", "a.txt": "x"}, "the members 'a.jpg' and 'a.JPG' differ only in case"),
         ({"a.jpg": b"", "a.txt": "A kite.\n\nA bridge.\n"}, "member a.txt: the caption is empty"),
         ({"a.jpg": b"", "a.txt": ""}, "member a.txt: the caption is empty"),
         ({"a.jpg": b"", "a.txt": b"Br\xfccke"}, "member a.txt: not UTF-8"),

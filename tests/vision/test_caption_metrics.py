@@ -215,11 +215,11 @@ def test_retrieval_with_one_vector_for_everything_finds_nothing():
 
 
 def test_retrieval_checks_its_shapes():
-    with pytest.raises(UsageError, match="do not fit"):
+    with pytest.raises(UsageError, match="do not match"):
         caption_retrieval(np.zeros((2, 3)), [0, 1])
-    with pytest.raises(UsageError, match="do not fit"):
+    with pytest.raises(UsageError, match="do not match"):
         caption_retrieval(np.zeros((2, 3)), [0, 1, 2])
-    with pytest.raises(UsageError, match="do not fit"):
+    with pytest.raises(UsageError, match="do not match"):
         caption_retrieval(np.zeros((2, 0)), [])
     with pytest.raises(DataError, match="image 1 has no caption"):
         caption_retrieval(np.zeros((2, 2)), [0, 0])

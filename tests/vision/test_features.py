@@ -185,7 +185,7 @@ def test_damaged_images_are_counted_and_named(files: Any, tmp_path: Path) -> Non
     assert "download it again" not in message and "how to fix: repair or replace" in message
     found = build(files, tower, tmp_path, skip_damaged=True)
     assert found.ids == ("p0",) and list(found.missing) == [f"p{number}" for number in range(1, 10)]
-    assert "500 x 3 pixels are too narrow" in found.missing["p9"] and "No such file" in found.missing["p8"]
+    assert "500 x 3 pixels is too narrow" in found.missing["p9"] and "No such file" in found.missing["p8"]
     assert tower.computed == 1
     with pytest.raises(DataError, match=r"'p3' has no features: .*3\.png"):
         found.tokens(["p3"])
@@ -295,7 +295,7 @@ def test_who_comes_later_computes_what_nobody_is_at_and_waits_for_the_rest(files
         with shards.locked(lambda: None):
             shards.add([digest(opener(one)) for one in half], *Counting().encode([opener(one) for one in half]))
     later.join(timeout=30)
-    assert "waiting for another process that computes features, 5 of 10 images" in notes
+    assert "waiting for another process to compute features, 5 of 10 images" in notes
     assert notes[-1] == "features, 10 of 10 images"
     assert tower.computed == 5 and same(results[0], files)
     assert not list(root.glob("claim-*"))

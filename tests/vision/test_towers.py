@@ -291,7 +291,7 @@ def test_folders_that_are_no_image_towers_are_refused(tmp_path: Path, tiny_encod
     for text, words in {
         "{": "is not JSON",
         "[]": "is not a JSON object",
-        "{}": "does not say its image_processor_type",
+        "{}": "does not state its image_processor_type",
         '{"image_processor_type": "SamImageProcessor2"}': "SamImageProcessor2, has no Pillow form",
         '{"image_processor_type": "CLIPImageProcessor", "do_center_crop": false}': "not squares of whole patches",
     }.items():

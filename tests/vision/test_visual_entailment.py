@@ -392,4 +392,4 @@ def test_questions_about_pictures_go_the_same_way_and_have_no_premise_to_read(
     arms = [Intermediate(name="a", **seen(premise, "asked")) for premise in ("image", "both")]
     found = [[gap for gap in planned(tmp_path, arm, card).missing if "asked" in gap.what] for arm in arms]
     assert found[0] == [] and [gap.what for gap in found[1]] == ["asked train", "asked dev"]
-    assert found[1][0].why == '12 of 12 rows do not say in words what the image shows, and the premise is "both"'
+    assert found[1][0].why == '12 of 12 rows do not say in words what the image shows, but the premise is "both"'

@@ -26,7 +26,7 @@ from viaduct.runs.revisions import Model, models_of, resolved
 from viaduct.runs.spec import Recipe
 from viaduct.tasks.catalogue import Catalogue
 
-AGAIN = "do what is said of each above and run the same command again: what has arrived is kept"
+AGAIN = "follow the advice for each above and run the same command again: what has arrived is kept"
 
 
 LONGEST_REASON = 600
@@ -54,9 +54,9 @@ class Consent:
         if not licences or self.yes:
             return
         if not sys.stdin.isatty():
-            raise UsageError("nothing is fetched before somebody agrees to the licences above", fix="say --yes")
+            raise UsageError("nothing is fetched until somebody agrees to the licences above", fix="pass --yes")
         if self.console.input("Fetch these under their licences? [y/N] ").strip().lower() not in ("y", "yes"):
-            raise UsageError("nothing was fetched", fix="say y, or --yes")
+            raise UsageError("nothing was fetched", fix="answer y, or pass --yes")
         self.yes = True
 
     @contextmanager
@@ -159,7 +159,7 @@ def _lines(name: str, group: Sequence[Arrival]) -> Iterable[str]:
         yield f"{name}: {rows:,} rows in {len(here)} languages, {how}; the published count holds in {checked}"
     missing = [one for one in group if one.state == "missing"]
     if missing:
-        alike = "" if len({one.why for one in missing}) == 1 else f" (of {missing[0].language}; others alike)"
+        alike = "" if len({one.why for one in missing}) == 1 else f" (for {missing[0].language}; others similar)"
         codes = " ".join(one.language for one in missing)
         yield f"{name}: missing in {codes}: {shortened(missing[0].why, LONGEST_REASON)}{alike}"
 

@@ -60,7 +60,7 @@ def download(wanted: Wanted, path: Path, progress: Progress = lambda _done, _tot
     """
     if is_offline():
         fix = "fetch where there is a network, or unset HF_HUB_OFFLINE"
-        raise DataError(f"{wanted.address}: HF_HUB_OFFLINE forbids to download it", fix=fix)
+        raise DataError(f"{wanted.address}: HF_HUB_OFFLINE forbids downloading it", fix=fix)
     part = _Part(path)
     if wanted.size is not None and free_bytes(path) < wanted.size - part.size:
         message = f"{path} takes {wanted.size / 1e9:,.1f} GB, and its disk has {free_bytes(path) / 1e9:,.1f} GB free"
@@ -122,13 +122,13 @@ def _receive(client: httpx2.Client, wanted: Wanted, part: _Part, progress: Progr
             _write(wanted, response, part, progress)
             return resumed
     except httpx2.ProxyError as error:
-        _fail(wanted, f"the proxy refuses: {error}", "look at the variables HTTPS_PROXY, HTTP_PROXY and NO_PROXY")
+        _fail(wanted, f"the proxy refuses: {error}", "check the variables HTTPS_PROXY, HTTP_PROXY and NO_PROXY")
     except httpx2.ConnectError as error:
-        _fail(wanted, f"no network leads there: {error}", "connect to the network, or name a --mirror")
+        _fail(wanted, f"cannot be reached: {error}", "connect to the network, or name a --mirror")
     except (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError) as error:
         raise _PassingError(f"the connection broke: {error or type(error).__name__}") from error
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        _fail(wanted, str(error), "look at the address and the --mirror")
+        _fail(wanted, str(error), "check the address and the --mirror")
 
 
 def _version_of(response: httpx2.Response) -> str | None:
@@ -145,13 +145,13 @@ def _require_given(wanted: Wanted, response: httpx2.Response, part: _Part) -> No
     if code == httpx2.codes.TOO_MANY_REQUESTS or code >= httpx2.codes.INTERNAL_SERVER_ERROR:
         raise _PassingError(f"the server says {words}", _asked_seconds(wanted, response))
     if code in (httpx2.codes.NOT_FOUND, httpx2.codes.GONE):
-        _fail(wanted, f"the file is not there any more ({words})", "place it by hand, or name a --mirror that has it")
+        _fail(wanted, f"the file is no longer there ({words})", "place it by hand, or name a --mirror that has it")
     if code in (httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN):
-        _fail(wanted, f"the server does not give it to everybody ({words})", "ask its publisher, and place it by hand")
+        _fail(wanted, f"the server does not give it to everyone ({words})", "ask its publisher, and place it by hand")
     if code == httpx2.codes.PARTIAL_CONTENT:
         if not response.headers.get("Content-Range", "").startswith(f"bytes {part.size}-"):
             part.remove()
-            raise _PassingError("the server answers with another part of the file than was asked for", 0.0)
+            raise _PassingError("the server answers with a different part of the file than was requested", 0.0)
     elif code != httpx2.codes.OK:
         _fail(wanted, f"the server says {words}", "open the address in a browser")
 
@@ -197,11 +197,11 @@ def _finish(wanted: Wanted, part: _Part, path: Path, resumed: bool) -> str:
     if other is not None or (wanted.sha256 is not None and found != wanted.sha256):
         part.remove()
         if resumed:
-            raise _PassingError("what arrived in parts is not the file", 0.0)
+            raise _PassingError("the parts that arrived do not make up the file", 0.0)
         if other is not None:
             _fail(wanted, *other)
-        message = f"what the server gives has the SHA-256 {found}, and {wanted.sha256} was published"
-        _fail(wanted, message, "the file was changed since, or on the way: nothing of it is kept")
+        message = f"the server's file has the SHA-256 {found}, but {wanted.sha256} was published"
+        _fail(wanted, message, "the file has changed since, or in transit: nothing of it is kept")
     part.path.replace(path)
     part.remove()
     return found
@@ -209,8 +209,8 @@ def _finish(wanted: Wanted, part: _Part, path: Path, resumed: bool) -> str:
 
 def _wrong_length(wanted: Wanted, part: _Part, found: int) -> NoReturn:
     part.remove()
-    message = f"the server gives {found:,} bytes, and {wanted.size:,} were published"
-    _fail(wanted, message, "the file was changed since, or on the way: nothing of it is kept")
+    message = f"the server sends {found:,} bytes, but {wanted.size:,} were published"
+    _fail(wanted, message, "the file has changed since, or in transit: nothing of it is kept")
 
 
 def _fail(wanted: Wanted, message: str, fix: str) -> NoReturn:

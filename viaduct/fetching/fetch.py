@@ -106,7 +106,7 @@ class Errand:
         """What to do about data that are still missing although nothing failed."""
         by_hand = publishers.BY_HAND.get(need[0])
         if not self._places(need):
-            return by_hand or f"no place is known that gives it; `viaduct tasks {need[0]}` says where it is looked for"
+            return by_hand or f"no known place provides it; `viaduct tasks {need[0]}` says where it is looked for"
         return self.waiting[need] if by_hand is None else f"{self.waiting[need]}; {by_hand}"
 
 
@@ -119,7 +119,7 @@ def _problem(census: Census, need: Need) -> str | None:
     card, (_, split, language) = census.task(need[0]), need
     published = card.expected.get((language, split))
     if published is not None and count.found != published:
-        return f"there are {count.found:,} rows, and {published:,} were published"
+        return f"there are {count.found:,} rows, but {published:,} were published"
     if count.layout == STRIPPED and not count.labelled and card.row_kind.has_gold:
         return "there are no gold labels"
     return None

@@ -326,9 +326,9 @@ SOURCES: Mapping[str, tuple[PublishedFile, ...]] = {
 """Card -> its files, in addition to those on the Hub, which the card itself names."""
 
 BY_HAND: Mapping[str, str] = {
-    "ccg": "CCGbank (LDC2005T13) takes a licence of the Linguistic Data Consortium; unpack it where"
+    "ccg": "CCGbank (LDC2005T13) needs a licence from the Linguistic Data Consortium; unpack it where"
     " `viaduct tasks ccg` says",
-    "multi30k": "the images are Flickr30k's, which are given to those who fill in the form at"
+    "multi30k": "the images are Flickr30k's, which are available to those who fill in the form at"
     " shannon.cs.illinois.edu/DenotationGraph; unpack them into flickr30k/flickr30k-images",
     "flickr30k": "fill in the form at shannon.cs.illinois.edu/DenotationGraph, and unpack images and captions into"
     " flickr30k/",

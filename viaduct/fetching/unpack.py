@@ -34,7 +34,11 @@ def unpack(archive: Path, folder: Path, keep: Sequence[str], work: Path) -> dict
         with _members(archive) as members:
             names = [name for name in members if any(fnmatch.fnmatchcase(name, one) for one in keep)]
             if not names:
-                raise DataError(f"the archive has no {', '.join(keep)}", path=archive, fix="its publisher changed it")
+                raise DataError(
+                    f"the archive has no {', '.join(keep)}",
+                    path=archive,
+                    fix="update viaduct: the publisher changed the archive",
+                )
             sizes = {name: _write(members, name, work / name, archive) for name in names}
         for name in names:
             put(work / name, folder / name)
@@ -61,7 +65,7 @@ def _members(archive: Path) -> Iterator[Members]:
             while tape.fileobj is not None and tape.fileobj.read(COMPARED_BYTES):
                 pass  # read on to the checksum, which is at the end
     else:
-        raise DataError("is no zip or tar archive", path=archive, fix="fetch it again")
+        raise DataError("is not a zip or tar archive", path=archive, fix="fetch it again")
 
 
 def _plain(tape: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes] | None:
@@ -90,7 +94,7 @@ def _write(members: Members, name: str, path: Path, archive: Path) -> int:
 def put(new: Path, place: Path) -> None:
     """Move a file into place. Raises DataError if a different one is there, see `unpack`."""
     if place.exists() and not _begins_with(new, place):
-        message = "is another file than the one that was published"
+        message = "is not the file that was published"
         raise DataError(message, path=place, fix="move it away and fetch again, or keep it and do not fetch")
     place.parent.mkdir(parents=True, exist_ok=True)
     new.replace(place)

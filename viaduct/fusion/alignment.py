@@ -75,7 +75,7 @@ class CoupleOrder(Order):
         super().__init__(encoded, batch_tokens, seed)
         self.couples = np.concatenate(by_language)
         if not len(self.couples):
-            raise DataError("no training row has a translation", fix="look at the ids of the translations")
+            raise DataError("no training row has a translation", fix="check the ids of the translations")
         self.language = np.repeat(np.arange(len(by_language)), [len(one) for one in by_language])
         self.there = np.zeros((int(self.couples[:, 0].max()) + 1, len(by_language)), bool)
         self.there[self.couples[:, 0], self.language] = True

@@ -38,8 +38,8 @@ def read_train_questions(files: Files, language: str, _split: str) -> Iterator[R
     rows = read_unchecked(path, language)
     found = [placed for row in rows if (placed := realigned(row)) is not None]
     if rows and not found:
-        message = f"not one answer to {len(rows):,} questions stands in its context"
-        raise DataError(message, path=path, fix="give the file as published; are these contexts in another language?")
+        message = f"not one answer to {len(rows):,} questions appears in its context"
+        raise DataError(message, path=path, fix="use the published file; are these contexts in another language?")
     yield from found
 
 

@@ -52,16 +52,16 @@ class FusedField(RecipeField[Fused]):
         asked, where = self.of(arm), f"arm '{arm.name}': fused"
         others = [one.name for one in set_fields("arm", arm) if one.name in ("train", "compression")]
         if others:
-            raise UsageError(f"{where} does not go together with `{others[0]}`", fix="give each an arm of its own")
+            raise UsageError(f"{where} cannot be combined with `{others[0]}`", fix="give each its own arm")
         for target in _trained(recipe, census):
             require_fusable(recipe, arm, target, census)
             how = fusion_of(target)
             if asked is not None and asked.translated and (how.test is None or how.fused == 0):
                 lacks = (
-                    "names no card of them (`test`)" if how.test is None else "has no layer that reads both (`fused`)"
+                    "names no card for them (`test`)" if how.test is None else "has no layer that reads both (`fused`)"
                 )
                 raise UsageError(
-                    f"{where} predicts {target.task} with translations, and its `fusion` {lacks}",
+                    f"{where} predicts {target.task} with translations, but its `fusion` {lacks}",
                     fix="change that, or leave `translated` out",
                 )
             if asked is not None and asked.oracle and ENGLISH not in census.task(target.task).languages:

@@ -48,7 +48,7 @@ def fused_layers(encoder: nn.Module, local: int, fused: int) -> Iterator[None]:
     stack_of: Any = encoder.transformer if config.model_type == "distilbert" else encoder.encoder
     layers = stack_of.layer
     if local + fused > len(layers):
-        raise UsageError(f"{local} local and {fused} fused layers were asked for: the encoder has {len(layers)}")
+        raise UsageError(f"{local} local and {fused} fused layers were requested: the encoder has {len(layers)}")
     with ExitStack() as stack:
         for layer in layers[local : local + fused]:
             for hook in (layer.register_forward_pre_hook(_join), layer.register_forward_hook(_part)):

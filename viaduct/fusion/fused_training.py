@@ -127,7 +127,7 @@ def require_alike(rows: tuple, card: str, code: str) -> None:  # type: ignore[ty
         raise DataError(
             f"{card} train in {code}: {len(rows) - labelled:,} of {len(rows):,} translations have no gold, the first is"
             f" '{bare}'",
-            fix="leave those rows out of the file, or take the gold from all",
+            fix="leave those rows out of the file, or remove the gold from all of them",
         )
 
 

@@ -42,11 +42,11 @@ def match(rows: Sequence[Row], others: Sequence[Row], language: str, most_missin
     unknown = len(by_id) - len(at)
     if missing > most_missing * len(rows):
         lost = rows[has.index(False)].id
-        other = " (the translation of this id is of another text, or has another label)" if lost in by_id else ""
+        other = " (the translation with this id is of another text, or has another label)" if lost in by_id else ""
         raise DataError(
-            f"{what} in {language}: {missing:,} of {len(rows):,} rows have no translation of the same id, the first is "
-            f"'{lost}'{other}; {unknown:,} of {len(by_id):,} translations belong to no row",
-            fix=f"use files with the ids of the originals, or raise `most_missing` (it is {most_missing:g})",
+            f"{what} in {language}: {missing:,} of {len(rows):,} rows have no translation with the same id, the first "
+            f"is '{lost}'{other}; {unknown:,} of {len(by_id):,} translations belong to no row",
+            fix=f"use files with the ids of the originals, or raise `most_missing` (currently {most_missing:g})",
         )
     found = tuple(_labelled(by_id[rows[number].id], rows[number]) for number in at)
     return Matched(at, found, Coverage(language=language, rows=len(rows), missing=missing, unknown=unknown))

@@ -26,10 +26,10 @@ _DISTANCES = "its layers score distances between tokens, and two texts have none
 OTHERS = "it is known to be exact for encoders of a few types only"
 REASONS = {
     "modernbert": "its layers turn positions into rotations, and most of them see a window of neighbours only: tokens "
-    "of two texts are no neighbours",
+    "of two texts are not neighbours",
     "deberta": _DISTANCES,
     "deberta-v2": _DISTANCES,
-    "albert": "all its layers are one module, so that some cannot be fused and others not",
+    "albert": "all its layers are one module, so fusing only some of them is impossible",
 }
 """Model type -> why it cannot be fused; `OTHERS` for types that are not listed."""
 
@@ -148,7 +148,8 @@ def require_fusable(recipe: RecipeParts, arm: ArmParts, target: TargetParts, cen
     if not issubclass(census.task(target.task).row_kind.row, (Pair, Span, Tagged)):
         kind = census.task(target.task).kind
         raise UsageError(
-            f"{where}: {target.task} has rows of kind '{kind}', which are several texts or other", fix="leave it out"
+            f"{where}: {target.task} has rows of kind '{kind}', but only pairs, spans and tagged rows can be fused",
+            fix="leave it out",
         )
 
 
@@ -157,7 +158,7 @@ def _require_layers(asked: Fusion, encoder: str | Pretrain, revision: str | None
     if shape is not None and asked.local + asked.fused > shape.layers:
         name = encoder.name if isinstance(encoder, Pretrain) else encoder
         raise UsageError(
-            f"{where} has {asked.local} local and {asked.fused} fused layers, and the encoder {shape.layers} ({name})",
+            f"{where} has {asked.local} local and {asked.fused} fused layers; the encoder has {shape.layers} ({name})",
             fix=f"set local + fused to {shape.layers} or less",
         )
 

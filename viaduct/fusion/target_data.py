@@ -62,7 +62,7 @@ class TrainField(RecipeField[TrainOn]):
         if asked.languages is None and not asked.translated:
             raise UsageError(f"{where} names no languages", fix="name some, or set translated: true")
         if asked.languages == (ENGLISH,):
-            raise UsageError(f"{where} has English alone", fix="leave the field out: targets are trained in English")
+            raise UsageError(f"{where} names only English", fix="leave the field out: targets are trained in English")
         for target in _trained(recipe, census):
             for card, code in sources(asked, recipe, target, census):
                 require_languages(
@@ -239,7 +239,7 @@ def too_few(target: TargetParts, trained: Sequence[Need], recipe: RecipeParts, c
         rows = 0 if why else census.count(*sources[need]).found
         if why is None and rows < (1 - most) * wanted:
             lost = wanted - rows
-            why = f"{lost:,} of {wanted:,} rows have no translation, and `most_missing` allows {most:.1%}"
+            why = f"{lost:,} of {wanted:,} rows have no translation, but `most_missing` allows {most:.1%}"
         if why is not None:
             found.append(Gap(f"{need[0]} {need[1]}", need[2], why))
     return found

@@ -32,8 +32,8 @@ def class_of(kind: str) -> Any:
 
     if kind not in CLASSES:
         raise UsageError(
-            f"transformers has no class for a head of rows of the kind '{kind}'",
-            fix="export a model of Viaduct's for ONNX Runtime or OpenVINO (--engine onnx), which take any head",
+            f"transformers has no class for a head on rows of kind '{kind}'",
+            fix="export a Viaduct model for ONNX Runtime or OpenVINO (--engine onnx), which take any head",
         )
     return getattr(transformers, CLASSES[kind])
 

@@ -79,10 +79,10 @@ def checked_layers(encoder: nn.Module, layers: Sequence[int] | str | None) -> tu
     if isinstance(layers, str):
         return tuple(range(most + 1))
     if not layers:
-        raise UsageError("no layer to pool was given", fix="name one or several, or leave `layers` out")
+        raise UsageError("no layer to pool was given", fix="name one or more, or leave `layers` out")
     for layer in layers:
         if not 0 <= layer <= most:
-            raise UsageError(f"layer {layer} was asked for; the encoder has layers 0 (embeddings) to {most}")
+            raise UsageError(f"layer {layer} was requested; the encoder has layers 0 (embeddings) to {most}")
     return tuple(dict.fromkeys(layers))
 
 

@@ -127,7 +127,7 @@ def _plan(query_ND: torch.Tensor, candidate_MD: torch.Tensor, k: int, search: Se
         need = _vectors_and_lists(queries, candidates, width, k) + 4 * COPIES * SMALLEST_BLOCK**2
         raise UsageError(
             f"comparing {queries:,} with {candidates:,} vectors of {width:,} dimensions needs"
-            f" {need / 1e9:.2f} GB at least; the limit is {search.memory_bytes / 1e9:.2f} GB",
+            f" at least {need / 1e9:.2f} GB; the limit is {search.memory_bytes / 1e9:.2f} GB",
             fix="allow more memory, or mine in parts",
         )
     return plain, None

@@ -70,10 +70,10 @@ def _names(config: Any, card: Task, given: Mapping[str, str]) -> tuple[str, ...]
     named = [known.get(given.get(name, name).casefold()) for name in theirs]
     lacking = [name for name, label in zip(theirs, named, strict=True) if label is None]
     if lacking:
-        what = "does not name its labels" if lacking[0].startswith(_UNNAMED) else f"has labels that {card.name} has not"
+        what = "does not name its labels" if lacking[0].startswith(_UNNAMED) else f"has labels that {card.name} lacks"
         example = ",".join(f"{name}={label}" for name, label in zip(lacking, card.labels, strict=False))
         raise UsageError(
             f"the model {what}: {', '.join(lacking)}; those of {card.name} are {', '.join(card.labels)}",
-            fix=f"say which is which, as its makers trained it: --labels {example}",
+            fix=f"map each to a label of the card, as in its training: --labels {example}",
         )
     return tuple(label for label in named if label is not None)

@@ -85,9 +85,9 @@ def tag_scores(gold: Sequence[Sequence[str]], given: Sequence[Sequence[str]], *,
     if strict and uneven:
         number = uneven[0]
         raise DataError(
-            f"{len(uneven):,} of {len(gold):,} sentences have another number of tags than tokens, the first is sentence"
+            f"{len(uneven):,} of {len(gold):,} sentences do not have one tag per token, the first is sentence"
             f" {number + 1:,} with {len(given[number])} tags for {len(gold[number])} tokens",
-            fix="write one tag per token; the official scorer would shift all tags behind (--official does too)",
+            fix="write one tag per token; the official scorer would shift all later tags (--official does too)",
         )
     counts = dict(zip(COUNTS, span_counts(gold, given), strict=True))
     values = dict(zip(("f1", "precision", "recall"), f1_precision_recall(*map(sum, counts.values())), strict=True))

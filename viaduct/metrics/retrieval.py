@@ -137,7 +137,7 @@ def bucc_threshold(candidates: Iterable[tuple[float, str, str]], gold_pairs: Col
     """
     gold = set(gold_pairs)
     if not gold:
-        raise DataError("threshold search: there are no gold pairs", fix="tune on a split whose gold file is there")
+        raise DataError("threshold search: there are no gold pairs", fix="tune on a split whose gold file is available")
     best_score: dict[tuple[str, str], float] = {}
     for score, source, target in candidates:
         pair = (source, target)

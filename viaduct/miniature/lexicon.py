@@ -108,7 +108,7 @@ def things() -> tuple[str, ...]:
             taken[language].add(name.casefold())
     if len(chosen) < _MIN_THINGS:
         raise DataError(
-            f"the installed 'emoji' library {emoji.__version__} has only {len(chosen)} of the things wanted",
+            f"the installed 'emoji' library {emoji.__version__} has only {len(chosen)} of the things required",
             fix="install emoji 2.12 or newer",
         )
     return tuple(chosen)

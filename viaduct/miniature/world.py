@@ -100,7 +100,7 @@ def write(directory: Path, *, seed: int = 1, scale: float = 1.0, progress: Progr
         )
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise UsageError(
-            f"{directory} is not an empty folder, and not a miniature world", fix="choose a folder that does not exist"
+            f"{directory} is neither an empty folder nor a miniature world", fix="choose a folder that does not exist"
         )
     return _write_atomically(directory, seed, scale, progress or _silent)
 

@@ -158,7 +158,7 @@ def load_language_head(
     config: Any = encoder.config
     if words.weight.shape[1] != width(encoder):
         raise UsageError(
-            f"an encoder of type '{config.model_type}' has word embeddings of another width than its states, so they"
+            f"the word embeddings of an encoder of type '{config.model_type}' differ in width from its states, so they"
             " cannot score masked words",
             fix="leave out `replay`, objectives that fill in or write words, and `logits` of a distillation",
         )

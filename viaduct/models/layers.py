@@ -29,11 +29,11 @@ def pick_layers(encoder: nn.Module, numbers: Sequence[int]) -> None:
     most = num_layers(encoder)
     if not numbers or min(numbers) < 1 or max(numbers) > most:
         asked = max(numbers, default=0)
-        raise UsageError(f"{asked} layers were asked for: the encoder has {most}", fix=f"a number from 1 to {most}")
+        raise UsageError(f"{asked} layers were requested: the encoder has {most}", fix=f"a number from 1 to {most}")
     if _stack(encoder) is None:
         config: Any = encoder.config
         raise UsageError(
-            f"the layers of a {config.model_type} encoder cannot be cut: it is no plain stack of them",
+            f"the layers of a {config.model_type} encoder cannot be cut: they are not a plain stack",
             fix="keep them all",
         )
     _keep(encoder, [number - 1 for number in numbers])

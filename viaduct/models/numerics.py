@@ -42,7 +42,7 @@ def prepare(device: str, threads: int) -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError("device 'cuda' was asked for, but torch sees no CUDA device", fix="use --device cpu")
+        raise UsageError("device 'cuda' was requested, but torch sees no CUDA device", fix="use --device cpu")
     return torch.device(device)
 
 
@@ -154,7 +154,7 @@ def seed_all(*parts: int | str) -> None:
     torch.manual_seed(derived_seed(*parts))
 
 
-NO_NUMBERS = "look at the model: its weights may be damaged, or its training may have gone wrong (too high a rate)"
+NO_NUMBERS = "check the model: its weights may be damaged, or its training may have failed (learning rate too high)"
 
 
 def require_finite(values: torch.Tensor, what: str, name: Callable[[int], str]) -> None:

@@ -68,7 +68,7 @@ def largest_id(path: Path) -> int:
     try:
         return int(max(_opened(path, stamp(path)).get_vocab(with_added_tokens=True).values(), default=0))
     except Exception as error:  # the library raises plain Exceptions
-        raise UsageError(f"{path} is no tokenizer that can be read: {error}", fix="download it again") from error
+        raise UsageError(f"{path} is not a readable tokenizer: {error}", fix="download it again") from error
 
 
 def agrees(tokenizer: Any, path: Path) -> bool:
@@ -163,7 +163,7 @@ def load_tokenizer(source: str, revision: str | None) -> Any:
     about = _REMADE.get((own.resolve(), stamp(own))) if own.is_file() else None
     tokenizer = _of_transformers(source, revision, own) if about is None else _of_file(source, own, about)
     if not tokenizer.is_fast:
-        raise UsageError(f"the tokenizer of '{source}' has no fast form, which word and span alignment needs")
+        raise UsageError(f"the tokenizer of '{source}' has no fast version, which word and span alignment needs")
     path = cached_file(source, revision, "tokenizer.json")
     is_generic = type(tokenizer).__name__ in GENERIC
     if path is not None and path.is_file() and not is_generic and not agrees(tokenizer, path):
@@ -186,7 +186,7 @@ def _of_transformers(source: str, revision: str | None, own: Path) -> Any:
             return _of_file(source, own, {})
         raise UsageError(
             f"'{source}' has no tokenizer that can be opened: {first_line(error)}",
-            fix="put tokenizer.json and tokenizer_config.json beside the model",
+            fix="put tokenizer.json and tokenizer_config.json next to the model",
         ) from error
 
 
@@ -197,7 +197,7 @@ def _of_file(source: str, path: Path, about: Mapping[str, Any]) -> Any:
 
     if not Path(source).is_dir():
         raise UsageError(
-            f"transformers makes a tokenizer of '{source}' that gives other ids than its own tokenizer.json",
+            f"transformers builds a tokenizer for '{source}' that gives different ids from its own tokenizer.json",
             fix="download the model to a folder and name the folder: then the file's tokenizer is used",
         )
     given = {"model_input_names": about["inputs"]} if "inputs" in about else {}
@@ -208,8 +208,8 @@ def _of_file(source: str, path: Path, about: Mapping[str, Any]) -> Any:
             setattr(tokenizer, name, token)
     if not agrees(tokenizer, path):
         raise UsageError(
-            f"the tokenizer of {path} cannot be used: with the settings beside it, it gives other ids",
-            fix="remove what tokenizer_config.json, added_tokens.json and special_tokens_map.json say against it",
+            f"the tokenizer of {path} cannot be used: with the settings next to it, it gives different ids",
+            fix="remove what contradicts it in tokenizer_config.json, added_tokens.json and special_tokens_map.json",
         )
     return tokenizer
 
@@ -221,7 +221,7 @@ def _require_usable(tokenizer: Any, source: str) -> None:
         if needed and getattr(tokenizer, f"{name}_id") is None:
             raise UsageError(
                 f"the tokenizer of '{source}' has no {what} token",
-                fix=f"name it as `{name}` in {Path(source) / 'tokenizer_config.json'}",
+                fix=f"set `{name}` in {Path(source) / 'tokenizer_config.json'}",
             )
 
 

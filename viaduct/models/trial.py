@@ -44,7 +44,7 @@ def require_encoder(source: str, revision: str | None) -> None:
             raise UsageError(
                 f"the tokenizer of '{source}' gives '{piece}' the id {number:,}, and the encoder has word embeddings"
                 f" for {rows:,}",
-                fix=f"look where it is named: tokenizer.json, {', '.join(TOKENIZER_SETTINGS)}",
+                fix=f"check where it is defined: tokenizer.json, {', '.join(TOKENIZER_SETTINGS)}",
             )
     ids = np.asarray(tokenizer(PROBES[0], verbose=False)["input_ids"])
     try:
@@ -79,7 +79,7 @@ def _problem(encoder: nn.Module, texts: list[Array], pad_id: int) -> str | None:
         float((own_LD - its_LD[: len(own_LD)]).abs().max()) for own_LD, its_LD in zip(alone, together_BLD, strict=True)
     ]
     if max(gaps) > ALIKE * float(alone[0].abs().max()):
-        return f"gives a text other states beside a longer one than alone (by {max(gaps):.2g})"
+        return f"gives a text different states when batched with a longer one (by {max(gaps):.2g})"
     changed = texts[0].copy()
     changed[-1] = changed[-1] - 1 or 2  # any other id
     if len(changed) > 1 and torch.equal(_states(encoder, changed)[0], alone[0][0]):

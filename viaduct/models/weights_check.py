@@ -33,24 +33,23 @@ def require_whole(source: str, model: Any, info: Any) -> None:
     state = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("pooler.")}
     wrong = [(name, "is missing") for name in sorted(info["missing_keys"]) if name in state]
     wrong += [
-        (name, f"has the shape {tuple(found)}, and its configuration means {tuple(meant)}")
+        (name, f"has the shape {tuple(found)}, but its configuration implies {tuple(meant)}")
         for name, found, meant in sorted(info["mismatched_keys"])
         if name in state
     ]
     prefix = f"{model.base_model_prefix}."
     stacks = set(map(_any_layer, state))
     wrong += [
-        (name, "is of a layer that its configuration does not have")
+        (name, "belongs to a layer that its configuration does not have")
         for name in sorted(name.removeprefix(prefix) for name in info["unexpected_keys"])
         if _any_layer(name) in stacks
     ]
-    wrong += [(name, "has values that are no finite numbers") for name in not_finite(state)]
+    wrong += [(name, "has non-finite values") for name in not_finite(state)]
     if wrong:
         name, what = wrong[0]
         raise UsageError(
-            f"{weights_file(Path(source)) or source}: {len(wrong)} of the encoder's weights are not as they should be:"
-            f" {name} {what}",
-            fix="its config.json and its weights do not belong together, or are damaged; download both again",
+            f"{weights_file(Path(source)) or source}: {len(wrong)} of the encoder's weights are wrong: {name} {what}",
+            fix="its config.json and its weights do not match, or are damaged; download both again",
         )
 
 

@@ -35,7 +35,7 @@ def rank_command(
     places = {model: folder_of(model) for model in models}
     if len(models) > 1:
         if tasks is not None:
-            raise UsageError("--tasks orders tasks, and several models are ordered themselves", fix="leave one out")
+            raise UsageError("--tasks ranks tasks, but several models are ranked themselves", fix="leave one out")
         what, found = "LogME", order.by_evidence(places, target, folder, rows, threads)
     else:
         named = order.candidates(target, folder) if tasks is None else [folder.task(one) for one in tasks.split(",")]
@@ -43,7 +43,7 @@ def rank_command(
     lines = [(one.name, f"{one.rows:,} {one.split}", f"{one.value:.4f}") for one in found]
     typer.echo(table((f"for {target}", "rows", what), lines, frozenset({1, 2})))
     typer.echo(
-        "\na first look, best first, and no result: in the generated world it chose no better than chance (docs/log.md)"
+        "\na first look, best first, not a result: in the generated world it chose no better than chance (docs/log.md)"
     )
 
 

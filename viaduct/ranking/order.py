@@ -87,7 +87,7 @@ def trained_card(target: str, data: DataFolder) -> Task:
     """The card that a target is trained on. Raises UsageError if there is none."""
     card = data.task(target)
     if card.trained_on is None:
-        raise UsageError(f"{target} is trained on nothing", fix="name a target that is, such as xnli")
+        raise UsageError(f"{target} has no training data", fix="name a target that has some, such as xnli")
     return data.task(card.trained_on)
 
 
@@ -103,7 +103,7 @@ def candidates(target: str, data: DataFolder) -> list[Task]:
 def by_likeness(look: Look, target: str, tasks: Sequence[Task], data: DataFolder, count: int) -> list[Ranked]:
     """The tasks, most similar first. Raises UsageError if there are no tasks."""
     if not tasks:
-        raise UsageError("there is no intermediate task whose English rows are there", fix="name it with --tasks")
+        raise UsageError("no intermediate task has English rows available", fix="name it with --tasks")
     on = trained_card(target, data)
     own_D = look.states(on, english_rows(on, data, count)[1])[0].mean(axis=0)
     found = []

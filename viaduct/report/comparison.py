@@ -132,7 +132,7 @@ def _asked(first: Side, second: Side, arms: tuple[str, str] | None) -> list[tupl
     asked = [arms] if arms else [(arm, arm) for arm in known[0] if arm in known[1]]
     if not asked:
         lists = ", and ".join(map(", ".join, known))
-        raise UsageError(f"the two runs have no arm of the same name ({lists})", fix="name two: --arms mnli squad")
+        raise UsageError(f"the two runs have no arm name in common ({lists})", fix="name two: --arms mnli squad")
     if first is second and any(one == other for one, other in asked):
         raise UsageError(f"{first.name} is compared with itself", fix="name two of its arms: --arms mnli none")
     return asked

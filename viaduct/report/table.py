@@ -141,7 +141,7 @@ def comparable(about: About, rows: Sequence[ResultRow], baseline: str = BASELINE
     if not own:
         found = f"results of {', '.join(encoders)}" if encoders else "no results"
         raise DataError(
-            f"recipe {about.recipe}: {found}, and the report is about encoder {about.encoder}",
+            f"recipe {about.recipe}: {found}, but the report is about encoder {about.encoder}",
             fix="run at least one target to its score before asking for a report",
         )
     definitions: dict[tuple[str, str], tuple[str, int, str]] = {}
@@ -152,7 +152,7 @@ def comparable(about: About, rows: Sequence[ResultRow], baseline: str = BASELINE
             raise DataError(
                 f"{row.task} {row.metric}: results that cannot be compared (split, task version, signature): "
                 f"{known} and {definition}",
-                fix="summarise them apart, or run the older ones again",
+                fix="summarise them separately, or rerun the older ones",
             )
     once, every = untrained_once(about, own, baseline), (*about.seeds, *about.further_seeds)
     repeated: dict[tuple[object, ...], ResultRow] = {}

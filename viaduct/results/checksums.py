@@ -28,7 +28,7 @@ _SEAL = "sha256"
 """Field of a JSON object with the checksum of the other fields."""
 
 
-_ANEW = "remove the whole folder (rm -r '{}') and run again, which computes it anew"
+_ANEW = "remove the whole folder (rm -r '{}') and run again, which recomputes it"
 
 
 @cache
@@ -117,7 +117,7 @@ def unsealed(path: Path, fix: str = "") -> dict[str, Any]:
     except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise StoreError(f"{path} is damaged: {error}", fix=fix) from error
     if seal is not None and seal != _digest(found):
-        raise StoreError(f"{path} is damaged: its content is not what its checksum says", fix=fix)
+        raise StoreError(f"{path} is damaged: its content does not match its checksum", fix=fix)
     return dict(found)
 
 
@@ -174,9 +174,9 @@ def require_whole(folder: Path, *names: str) -> None:
             fix=_ANEW.format(folder),
         )
     if found := damaged(folder, *names):
-        what = f"is damaged: its SHA-256 is not the one in {LIST}, or this list is cut"
+        what = f"is damaged: its SHA-256 is not the one in {LIST}, or this list is cut off"
         if found[0] == LIST:
-            what = "is damaged: it is no list of checksums, or an empty one"
+            what = "is damaged: it is not a list of checksums, or is empty"
         elif not (folder / found[0]).exists():
             what = "is gone"
         raise StoreError(f"{folder / found[0]} {what}", fix=_ANEW.format(folder))

@@ -109,7 +109,7 @@ def require_no_other_host(free: Iterable[Path], tell: Callable[[str], None]) -> 
     end = time.monotonic() + LEASE_SECONDS
     if seen:
         who = ", ".join(sorted({_owner(one) for one in seen}))
-        tell(f"{who} may be at work in this store; watching for at most {LEASE_SECONDS:g} s whether it is")
+        tell(f"{who} may be at work in this store; checking for at most {LEASE_SECONDS:g} s whether it is")
     while seen and time.monotonic() < end:
         for folder, beat in seen.items():
             _is_abandoned(folder)  # which starts its timer
@@ -200,7 +200,7 @@ class Claim:
         if not (self._over.is_set() or (self.partial / "stage.json").exists()):
             raise StoreError(
                 f"{self.directory}: another host took this stage over, because this process ({os.getpid()}) gave no"
-                f" sign of life for {LEASE_SECONDS:g} s; what it had since is thrown away",
+                f" sign of life for {LEASE_SECONDS:g} s; its work since then is discarded",
                 fix="run the same command again when no other host works in this store, or on all of them with"
                 " --executor ray (docs/scaling.md)",
             )

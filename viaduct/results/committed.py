@@ -105,7 +105,7 @@ class CommittedRows:
         try:
             content = unpacked(path)
             if part_name(content) != path.name:
-                raise ValueError("its content is not the one that its name tells")
+                raise ValueError("its content does not match its name")
             with np.load(io.BytesIO(content), allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             about = _About.model_validate_json(bytes(arrays["about"]))
@@ -114,7 +114,7 @@ class CommittedRows:
         except (OSError, ValueError, KeyError, TypeError, ValidationError, zipfile.BadZipFile, EOFError) as error:
             raise damaged(path, error) from error
         if about.form != FORM:
-            raise StoreError(f"{path} has form {about.form}, and this version reads {FORM}", fix="update viaduct")
+            raise StoreError(f"{path} has format {about.form}, but this version reads {FORM}", fix="update viaduct")
         self._require_agreement(path, about.stages)
         known = set(self.stages)
         self.stages = {one.fingerprint: one for one in about.stages} | self.stages
@@ -128,9 +128,9 @@ class CommittedRows:
             earlier, where = self.stages.get(one.fingerprint, one), self._found_in.setdefault(one.fingerprint, path)
             if one.kind == "score" and (one.files, one.inputs) != (earlier.files, earlier.inputs):
                 raise StoreError(
-                    f"{path} and {where.name} have different scores of one stage ({one.fingerprint[:12]}), and nothing"
+                    f"{path} and {where.name} have different scores for one stage ({one.fingerprint[:12]}), and nothing"
                     " says which are right",
-                    fix="remove the part whose scores are not to count",
+                    fix="remove the part whose scores should not count",
                 )
 
     def outcomes(self, fingerprint: str) -> Mapping[str, LanguageOutcomes] | None:
@@ -192,7 +192,7 @@ class StoreWithRows(Store):
 def damaged(path: Path, error: Exception) -> StoreError:
     """The error for a damaged file in a folder of rows."""
     return StoreError(
-        f"{path} is damaged: {error}", fix=f"restore it (git checkout -- {path}), or remove it and what it holds"
+        f"{path} is damaged: {error}", fix=f"restore it (git checkout -- {path}), or remove it and its contents"
     )
 
 

@@ -63,7 +63,7 @@ class JsonLines(PredictionFolder):
             if path.suffix == SUFFIX and path.stem not in card.languages:
                 self.add_problem(f"{path}: {unknown(f'language of {card.name}', path.stem, card.languages)}")
             elif path.suffix != SUFFIX and path.is_file():
-                self.notes.append(f"{path}: no JSON Lines, ignored")
+                self.notes.append(f"{path}: not JSON Lines, ignored")
 
     def files(self, member: Member, language: str) -> Sequence[Path]:
         """The file of predictions."""
@@ -78,7 +78,7 @@ class JsonLines(PredictionFolder):
         """The scores of one file, wherever it lies."""
         dataset = self._gold(card, language)
         if path.is_file() and path.stat().st_size == 0:
-            raise DataError("the file is empty", path=path, fix="write a line per row, or remove the file")
+            raise DataError("the file is empty", path=path, fix="write one line per row, or remove the file")
         predictions = read_predictions(path, card, language, dataset.rows)
         try:
             scores, outcomes = scored(self.metrics[card.name], dataset.rows, predictions)
@@ -128,7 +128,8 @@ def _folders(predictions: Path, catalogue: Catalogue, task: str | None) -> list[
         return [(catalogue.task(task), below if below.is_dir() and not loose else predictions)]
     if loose:
         raise UsageError(
-            f"{loose[0]}: of which task?", fix="name it with --task, or put the file into a folder named like the task"
+            f"{loose[0]}: which task is it?",
+            fix="name it with --task, or put the file into a folder named like the task",
         )
     order = {member.name: place for place, member in enumerate(BENCHMARK)}
     folders = {path.parent for path in predictions.glob(f"*/*{SUFFIX}")}

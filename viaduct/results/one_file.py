@@ -79,7 +79,7 @@ def _card_of(path: Path) -> Task:
     name = next((folder.card.name for folder in FOLDERS if folder.name == name), name)
     if name not in catalogue:
         or_so = "" if path.name == STANDARD_INPUT else ", or put it into a folder named like it"
-        raise UsageError(f"{path}: of which task?", fix=f"name it with --task{or_so}")
+        raise UsageError(f"{path}: which task is it?", fix=f"name it with --task{or_so}")
     return catalogue.task(name)
 
 
@@ -88,7 +88,7 @@ def _language_of(path: Path, card: Task, given: str | None) -> str:
     languages."""
     is_file = path.name != STANDARD_INPUT
     if not is_file and given is None:
-        raise UsageError(f"{path}: of which language?", fix="name it with --language")
+        raise UsageError(f"{path}: which language is it?", fix="name it with --language")
     named = given or re.split(r"[-_.]", path.stem)[-1]
     if named not in card.languages:
         error = unknown(f"language of {card.name}", named, card.languages)

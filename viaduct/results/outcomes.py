@@ -109,7 +109,7 @@ def _require_same(card: Task, language: str, one: LanguageOutcomes, score: float
     found = one.scores()
     if found.shape != one.units.shape or not abs(found.mean() - score) <= TOLERANCE:
         raise DataError(
-            f"the metric of {card.name} gives {score:.6f} in '{language}', and outcomes of {found.mean():.6f} over "
+            f"the metric of {card.name} gives {score:.6f} in '{language}', but outcomes of {found.mean():.6f} over "
             f"{len(found):,} values for {len(one.units):,} ids",
             fix="give one value per id whose mean is the score, or correct, predicted and gold counts of an F1",
         )
@@ -143,7 +143,7 @@ def read_outcomes(directory: Path) -> Mapping[str, LanguageOutcomes] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
-        raise StoreError(f"{path} is damaged: {error}", fix="remove it: a report makes it anew") from error
+        raise StoreError(f"{path} is damaged: {error}", fix="remove it: a report recreates it") from error
 
 
 def _read(

@@ -92,7 +92,9 @@ def _by_example(mine: TaskScores, theirs: TaskScores, code: str) -> tuple[Sequen
         values = [by_example({name: np.asarray(value) for name, value in own.values.items()}) for own in (one, other)]
         return one.same or one.ids, (values[0] - values[1])[None]
     if "correct" not in one.values:
-        raise DataError(f"{mine.name} in '{code}': the two were scored on other rows", fix="score both with one gold")
+        raise DataError(
+            f"{mine.name} in '{code}': the two were scored on different rows", fix="score both with the same gold"
+        )
     ids, values = sorted({*one.ids, *other.ids}), []
     for own in (one, other):
         counts = {name: dict(zip(own.ids, value, strict=True)) for name, value in own.values.items()}

@@ -203,14 +203,14 @@ def _finished(directory: Path, _stamps: tuple[object, ...]) -> dict[str, Any]:
         found = json.loads((directory / "stage.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StoreError(
-            f"{directory} is there, but it is not a finished stage (it has no stage.json)",
+            f"{directory} exists, but is not a finished stage (it has no stage.json)",
             fix=f"remove {directory}, or use another --store",
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise StoreError(f"{directory / 'stage.json'} is damaged: {error}", fix=f"remove {directory}") from error
     require_whole(directory, "stage.json")
     if not _is_record(found):
-        raise StoreError(f"{directory / 'stage.json'} is no record of a stage", fix=f"remove {directory}")
+        raise StoreError(f"{directory / 'stage.json'} is not a record of a stage", fix=f"remove {directory}")
     return dict(found)
 
 

@@ -66,7 +66,7 @@ class Submission(PredictionFolder):
             language = next(iter(strange))
             path = BY_NAME[task.name].path(self.predictions, language)
             yield (
-                f"{task.name}: lines that hold nothing that could be right, compared as they stand:"
+                f"{task.name}: lines that cannot be right, compared as they are:"
                 f" {sum(strange.values()):,} ({by_language(strange)}); the first: {path},"
                 f" {task.by_language[language].strange}"
             )
@@ -85,7 +85,7 @@ def _strangers(predictions: Path) -> Iterator[str]:
     """A note for each folder and file that belongs to no task."""
     for path in sorted(predictions.iterdir()):
         if path.is_dir() and path.name not in BY_NAME:
-            yield f"{path}: no task of XTREME, ignored{_hint(path.name, BY_NAME)}"
+            yield f"{path}: not a task of XTREME, ignored{_hint(path.name, BY_NAME)}"
     for folder in FOLDERS:
         known = {folder.path(predictions, language).name for language in folder.languages}
         for path in sorted((predictions / folder.name).glob("*")):

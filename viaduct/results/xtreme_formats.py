@@ -258,7 +258,7 @@ def read_questions(path: Path, *, unique: bool = True) -> list[Question]:
     for question in found:
         for text in (question.id, *question.answers):
             if not isinstance(text, str):
-                message = f"question {shortened(str(question.id))}: {json_type(text)} in the place of an id or answer"
+                message = f"question {shortened(str(question.id))}: {json_type(text)} in place of an id or answer"
                 raise DataError(message, path=path, fix="write ids and answers as text")
     if unique:
         _require_answers(path, found)

@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 
 def _once(given: tuple[Item, ...]) -> tuple[Item, ...]:
     if doubled := [one for number, one in enumerate(given) if one in given[:number]]:
-        raise PydanticCustomError("twice", f"'{doubled[0]}' is there twice")
+        raise PydanticCustomError("twice", f"'{doubled[0]}' appears twice")
     return given
 
 

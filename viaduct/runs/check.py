@@ -89,9 +89,7 @@ def survey(card: Task, data: DataFolder) -> Survey:
                 example = example or found.rows[0]
                 if located.source.left_out is not None and (others := located.source.left_out(located.files)):
                     words = ", ".join(f"{word} {count:,}" for word, count in sorted(others.items()))
-                    left_out[f"{split}: {sum(others.values()):,} rows in languages that are not asked for: {words}"] = (
-                        None
-                    )
+                    left_out[f"{split}: {sum(others.values()):,} rows in languages not requested: {words}"] = None
             except NoRowsError:  # a file shared by several languages, without rows in this one
                 absent.setdefault(split, []).append(language)
             except DataError as error:

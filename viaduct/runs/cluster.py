@@ -169,7 +169,9 @@ class _Driver:
                 elif ready:
                     pending = self._begin(pending, {stage.path for stage, _ in ended})
                 if not self.heard and started and time.monotonic() - started > ROOM_SECONDS:
-                    self.worker.display.message("waiting for room in the cluster; `ray status` shows what it does")
+                    self.worker.display.message(
+                        "waiting for free resources; `ray status` shows what the cluster is doing"
+                    )
                     started = 0.0
                 if not self.running:
                     time.sleep(TELL_SECONDS)
@@ -228,9 +230,9 @@ class _Driver:
             elif what == "start":
                 self.begun[path] += 1
                 if self.begun[path] > RETRIES + 1:
-                    raise _lost(path, "killed, perhaps for want of memory")
+                    raise _lost(path, "killed, perhaps for lack of memory")
                 if self.begun[path] > 1:
-                    display.message(f"{path}: begins again on {told[1]}")
+                    display.message(f"{path}: starting again on {told[1]}")
             if what != "message" and self.shown in (None, path) and path in running:
                 if self.shown is None or what == "start":
                     self.shown = path
@@ -250,7 +252,7 @@ class _Driver:
 def _lost(path: str, why: str) -> TransientError:
     return TransientError(
         f"{path}: its process was lost {RETRIES + 1} times, the last time because: {why}",
-        fix="run the same command again to go on; where it was memory, on nodes that have more",
+        fix="run the same command again to resume; if it ran out of memory, on nodes that have more",
     )
 
 

@@ -211,7 +211,7 @@ def load_run(directory: Path) -> RunRecord:
     path = directory / "run.json"
     if not path.is_file():
         raise StoreError(f"{directory} is not the directory of a run", fix="name <store>/runs/<recipe>")
-    return parsed(json.dumps(unsealed(path, "start the run again, which writes it anew")), path)
+    return parsed(json.dumps(unsealed(path, "start the run again, which rewrites it")), path)
 
 
 def parsed(text: str | bytes, path: Path) -> RunRecord:
@@ -223,10 +223,10 @@ def parsed(text: str | bytes, path: Path) -> RunRecord:
         if unknown:
             what = f"{path} has fields that are not known here: {', '.join(unknown)}"
             raise StoreError(what, fix="install the package that the run was made with") from error
-        raise StoreError(f"{path} is damaged or of another version", fix="start the run again") from error
+        raise StoreError(f"{path} is damaged or from another version", fix="start the run again") from error
     if record.recipe.name != path.resolve().parent.name.partition("@")[0]:  # @: other settings, or a quick look
         raise StoreError(
-            f"{path} is of a run of the recipe {record.recipe.name}",
+            f"{path} belongs to a run of the recipe {record.recipe.name}",
             fix=f"rename its folder to {record.recipe.name}, or restore the file",
         )
     return record
@@ -271,7 +271,7 @@ def _cost(store: Store, record: RunRecord, stage: StageEntry, arms: tuple[str, .
         return StageCost.model_validate({**store.cost(stage.path), **own})
     except ValidationError as error:
         path = store.directory(stage.path)
-        raise StoreError(f"{path / SEALED} is no record of costs", fix=f"remove {path} and run again") from error
+        raise StoreError(f"{path / SEALED} is not a record of costs", fix=f"remove {path} and run again") from error
 
 
 def _arms(store: Store, cells: Iterable[CellEntry], done: Mapping[str, StageEntry]) -> dict[str, dict[str, None]]:
@@ -301,8 +301,8 @@ def _rows(store: Store, record: RunRecord, cell: CellEntry, done: Mapping[str, S
     work = (store.record(cell.score) or {}).get("identity", {}).get("work", {"task": cell.task})
     if (done[cell.score].kind, work.get("task")) != ("score", cell.task):
         raise StoreError(
-            f"{store.directory(cell.score)} holds no scores of {cell.task}, and the run says that it does",
-            fix="start the run again, which writes its record anew",
+            f"{store.directory(cell.score)} holds no scores of {cell.task}, but the run says that it does",
+            fix="start the run again, which rewrites its record",
         )
     for score in json.loads(store.text(cell.score, "scores.json") or ""):
         yield ResultRow(

@@ -43,7 +43,7 @@ def load_rows(folder: Path) -> RunRecord:
     record, there = parsed(unpacked(path), path), {one.name for one in folder.glob(PARTS)}
     if (lost := sorted({*record.parts} - there)) or not there:
         what = f"{folder / lost[0]} is gone" if lost else f"all rows of {folder} are gone"
-        raise StoreError(f"{what}, and {RECORD} tells of them", fix=f"restore the files (git checkout -- {folder})")
+        raise StoreError(f"{what}, but {RECORD} lists them", fix=f"restore the files (git checkout -- {folder})")
     return record
 
 

@@ -122,7 +122,7 @@ class PlainDisplay(Display):
         super().start(path, resumed=resumed)
         self._started = time.monotonic()
         if resumed or self._is_time():
-            self.message(f"{path}: {'going on where it stopped' if resumed else 'started'}, {self.left()}")
+            self.message(f"{path}: {'resuming where it stopped' if resumed else 'started'}, {self.left()}")
 
     def progress(self, done: float, total: float, note: str) -> None:
         """Print a line if the last one is old enough."""

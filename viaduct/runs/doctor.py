@@ -89,7 +89,7 @@ def examine(store: Path, *, online: bool = False) -> tuple[Finding, ...]:
         _transformers(transformers, torchvision),
         _disk(store),
         _cache(store),
-        _hub() if online else Finding("Hugging Face Hub", "ok", "not tried; --online tries it"),
+        _hub() if online else Finding("Hugging Face Hub", "ok", "not tested; --online tests it"),
     )
 
 
@@ -98,7 +98,7 @@ def _try(code: str) -> Tried:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)  # noqa: S603  our own code
     except subprocess.TimeoutExpired:
-        return Tried(False, f"nothing after {PATIENCE_SECONDS:.0f} s")
+        return Tried(False, f"no answer after {PATIENCE_SECONDS:.0f} s")
     if done.returncode == 0:
         return Tried(True, done.stdout.strip())
     complaint = done.stderr.strip().splitlines()
@@ -116,7 +116,7 @@ def _versions() -> Finding:
     text, facts = ", ".join(f"{name} {version}" for name, version in found.items()), {"versions": found}
     if absent:
         absence = f"{text}; not installed: {', '.join(absent)}"
-        return Finding("versions", "broken", absence, "install Viaduct again", facts)
+        return Finding("versions", "broken", absence, "reinstall Viaduct", facts)
     return Finding("versions", "ok", text, facts=facts)
 
 
@@ -125,24 +125,22 @@ def _devices(torch: Tried) -> Iterator[Finding]:
     cores = f"{facts['usable_cores']} of {facts['cores']} cores may be used"
     if not torch.succeeded:
         yield Finding("cores", "ok", cores, facts=facts)
-        yield Finding(
-            "torch", "broken", f"cannot be imported: {torch.text}", "install it again, as constraints.txt says"
-        )
+        yield Finding("torch", "broken", f"cannot be imported: {torch.text}", "reinstall it, as constraints.txt says")
         return
     found = json.loads(torch.text)
-    half = "; with bfloat16, which training takes where a recipe says `precision`" if found["cpu_bf16"] else ""
+    half = "; with bfloat16, which training uses where a recipe sets `precision`" if found["cpu_bf16"] else ""
     facts |= {"torch_threads": found["threads"], "bfloat16": found["cpu_bf16"]}
-    yield Finding("cores", "ok", f"{cores}; torch by itself takes {found['threads']} threads{half}", facts=facts)
+    yield Finding("cores", "ok", f"{cores}; torch by default uses {found['threads']} threads{half}", facts=facts)
     for at, one in enumerate(found["devices"]):
         size = f"{one['name']}, {one['memory_bytes'] / 2**30:.0f} GiB"
         text = f"{size}, {'with' if found['bf16'] else 'without'} bfloat16"
         yield Finding(f"device {at}", "ok", text, facts={**one, "bfloat16": found["bf16"]})
     if not found["devices"] and found["cuda"]:
         yield Finding(
-            "device", "note", f"torch is built for CUDA {found['cuda']} and finds no GPU: all runs on the CPU"
+            "device", "note", f"torch is built for CUDA {found['cuda']} and finds no GPU: everything runs on the CPU"
         )
     elif not found["devices"]:
-        yield Finding("device", "ok", "the CPU; this torch knows no CUDA")
+        yield Finding("device", "ok", "the CPU; this torch is built without CUDA")
     yield _allocator(trains_here=not found["devices"])
 
 
@@ -169,7 +167,7 @@ def _torchvision(tried: Tried) -> Finding:
 def _transformers(tried: Tried, torchvision: Tried) -> Finding:
     if tried.succeeded:
         return Finding("transformers", "ok", "imports XLM-RoBERTa")
-    cause = "install it again, as constraints.txt says" if torchvision.succeeded else "put torchvision right first"
+    cause = "reinstall it, as constraints.txt says" if torchvision.succeeded else "fix torchvision first"
     return Finding("transformers", "broken", f"cannot import XLM-RoBERTa: {tried.text}", cause)
 
 

@@ -165,7 +165,7 @@ def hub_options(encoder: str, revision: str | None) -> dict[str, Any]:
         commit_of(encoder, revision)  # reports what a private or gated repository requires
     if problem and not is_here:
         raise UsageError(
-            f"'{encoder}' is no folder here, it is not in the Hub's local cache at {revision}, and {problem}",
+            f"'{encoder}' is not a folder here, it is not in the Hub's local cache at {revision}, and {problem}",
             fix="check the name, the revision and the network, or name a folder",
         )
     return {"revision": revision, "local_files_only": problem is not None}
@@ -186,7 +186,7 @@ def folder_of(model: str) -> Path:
     if not commit:
         fix = f"write {name}@<commit> (shown at https://huggingface.co/{name}/commits/main), or name a folder"
         raise UsageError(
-            f"'{name}' is no folder here, and a Hub name without a commit, whose weights may change", fix=fix
+            f"'{name}' is not a folder here but a Hub name without a commit, whose weights may change", fix=fix
         )
     import huggingface_hub  # slow to load, and folders do not need it
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError

@@ -69,7 +69,7 @@ def require_folder(folder: Path, cache: Path | None = None) -> None:
         if None not in (said, found) and said != found:
             key = next(key for key in SIZES[name] if key in encoder_side(config))
             raise UsageError(
-                f"{path} says {key} {said:,}, and the weights beside it have {found:,}",
+                f"{path} says {key} {said:,}, but the weights next to it have {found:,}",
                 fix="put the config.json and the weights of one model into the folder",
             )
 
@@ -99,11 +99,11 @@ def read_config(path: Path) -> Mapping[str, Any]:
     for name in (*SIZES["layers"], *SIZES["width"], "vocab_size", "num_attention_heads"):
         value = side.get(name)
         if value is not None and (not isinstance(value, int) or value < 1):
-            raise UsageError(f"{path} says {name} {value!r}, which is no size", fix=DOWNLOAD)
+            raise UsageError(f"{path} says {name} {value!r}, which is not a size", fix=DOWNLOAD)
     kind = found.get("model_type")
     why = REFUSED.get(str(kind))
     if why is None and found.get("is_encoder_decoder") and kind not in ENCODER_SIDES:
-        why = "has an encoder and a decoder that cannot be parted here"
+        why = "has an encoder and a decoder that cannot be separated here"
     if why is not None:
         raise UsageError(
             f"{path}: a model of type '{kind}' {why}, so it is not supported",
@@ -111,8 +111,8 @@ def read_config(path: Path) -> Mapping[str, Any]:
         )
     if size(found, "width") is None or size(found, "layers") is None:
         raise UsageError(
-            f"{path} does not say how wide and deep the encoder is, by any of the names that transformers reads",
-            fix="name a folder that transformers opens without code of its makers",
+            f"{path} does not say how wide and deep the encoder is, under any of the names that transformers reads",
+            fix="name a folder that transformers opens without its authors' code",
         )
     return found
 
@@ -124,7 +124,7 @@ def _require_tokenizer(folder: Path, rows: int | None, cache: Path | None) -> No
         largest = _largest_id(path, cache)
         if rows is not None and largest >= rows:
             raise UsageError(
-                f"{path} has ids up to {largest:,}, and the encoder has word embeddings for {rows:,}",
+                f"{path} has ids up to {largest:,}, but the encoder has word embeddings for {rows:,}",
                 fix="put the tokenizer and the weights of one model into the folder",
             )
         return
@@ -132,14 +132,14 @@ def _require_tokenizer(folder: Path, rows: int | None, cache: Path | None) -> No
     if not others:
         raise UsageError(
             f"{folder} has no tokenizer: no {TOKENIZER_FILE}, {', '.join(OTHER_TOKENIZERS)}",
-            fix="put the tokenizer's files beside the weights",
+            fix="put the tokenizer's files next to the weights",
         )
     for other in others:
         require_content(other)
     if all(other.suffix == ".model" for other in others) and importlib.util.find_spec("sentencepiece") is None:
         raise UsageError(
-            f"{others[0]} is the folder's only tokenizer, and reading it takes the package sentencepiece",
-            fix=f"pip install sentencepiece, or put the model's {TOKENIZER_FILE} beside it",
+            f"{others[0]} is the folder's only tokenizer, and reading it requires the package sentencepiece",
+            fix=f"pip install sentencepiece, or put the model's {TOKENIZER_FILE} next to it",
         )
 
 
@@ -239,7 +239,7 @@ class Unknown(NamedTuple):
         if mean > ABSURD:
             raise UsageError(
                 f"{self.file}: {mean:.0%} of the pieces of the texts are unknown to this tokenizer ({self.words})",
-                fix="use the model's own tokenizer, or say allow_unknown=true in the recipe (--set allow_unknown=true)",
+                fix="use the model's own tokenizer, or set allow_unknown=true in the recipe (--set allow_unknown=true)",
             )
 
     def remark(self) -> tuple[str, ...]:

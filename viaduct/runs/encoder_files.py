@@ -39,7 +39,7 @@ def require_content(path: Path) -> None:
         with path.open("rb") as file:
             begins = file.read(len(POINTER))
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", fix="look at the file's rights") from error
+        raise UsageError(f"{path} cannot be read: {error.strerror}", fix="check the file's permissions") from error
     if begins == POINTER:
         raise UsageError(
             f"{path} is a Git LFS pointer, not the file itself", fix="run `git lfs pull` where it was cloned"
@@ -74,7 +74,7 @@ def folder_shapes(folder: Path) -> Shapes:
     found: Shapes = {}
     for path in _parts(first):
         if not path.is_file():
-            raise UsageError(f"{path} is not there, and {first.name} names it", fix=DOWNLOAD)
+            raise UsageError(f"{path} is missing, but {first.name} names it", fix=DOWNLOAD)
         found |= shapes_in(path)
     return found
 
@@ -89,7 +89,7 @@ def shapes_in(path: Path) -> Shapes:
             if name.endswith("weight") and entry.get("dtype") not in FLOATS:
                 raise UsageError(
                     f"{path}: {name} has values of type {entry.get('dtype')}, and quantised weights are not supported",
-                    fix=f"take the model whose weights are of type {', '.join(FLOATS)}",
+                    fix=f"use the model whose weights are of type {', '.join(FLOATS)}",
                 )
         return {name: tuple(entry["shape"]) for name, entry in header.items()}
     require_only_weights(path)
@@ -101,7 +101,7 @@ def _parts(first: Path) -> Iterable[Path]:
         return [first]
     names = read_json(first, dict).get("weight_map")
     if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
-        raise UsageError(f"{first} is no index of weights", fix=DOWNLOAD)
+        raise UsageError(f"{first} is not an index of weights", fix=DOWNLOAD)
     return [first.parent / name for name in dict.fromkeys(names.values())]
 
 
@@ -120,10 +120,10 @@ def safetensors_header(path: Path) -> dict[str, Any]:
         tensors = [(*entry["shape"], entry["data_offsets"][1]) for name, entry in header.items() if name[:2] != "__"]
         end = max((one[-1] for one in tensors), default=0)
     except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
-        raise UsageError(f"{path} is no safetensors file: {error}", fix=DOWNLOAD) from error
+        raise UsageError(f"{path} is not a safetensors file: {error}", fix=DOWNLOAD) from error
     if size != 8 + length + end:
         raise UsageError(
-            f"{path} is cut off or damaged: it has {size:,} bytes, and its header speaks of {8 + length + end:,}",
+            f"{path} is cut off or damaged: it has {size:,} bytes, and its header describes {8 + length + end:,}",
             fix=DOWNLOAD,
         )
     return header
@@ -134,12 +134,12 @@ def require_only_weights(path: Path) -> None:
     try:
         named = list(_named(path))
     except (zipfile.BadZipFile, StopIteration, ValueError) as error:
-        raise UsageError(f"{path} is cut off, or no file of weights", fix=DOWNLOAD) from error
+        raise UsageError(f"{path} is cut off, or not a file of weights", fix=DOWNLOAD) from error
     strange = next((one for one in named if one.partition(".")[0] not in PLAIN_OBJECTS), None)
     if strange is not None:
         raise UsageError(
-            f"{path} holds other objects than weights ({strange}), which may run code when opened",
-            fix="take the model's model.safetensors, or save its state_dict alone",
+            f"{path} holds objects other than weights ({strange}), which may run code when opened",
+            fix="use the model's model.safetensors, or save its state_dict alone",
         )
 
 

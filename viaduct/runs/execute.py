@@ -91,9 +91,9 @@ class Options:
         if self.executor == "ray" and self.processes > 1:
             raise UsageError("--processes is for one machine", fix="leave it out: Ray shares the work among its nodes")
         if self.executor != "ray" and self.address is not None:
-            raise UsageError(f"--address {self.address} names a Ray cluster", fix="--executor ray with it")
+            raise UsageError(f"--address {self.address} names a Ray cluster", fix="add --executor ray")
         if max(self.fitting.devices, launched().count) > 1 and (self.processes > 1 or self.executor == "ray"):
-            raise UsageError("--devices goes with neither --processes nor --executor", fix="choose one of them")
+            raise UsageError("--devices cannot be used with --processes or --executor", fix="choose one of them")
 
 
 def run(

@@ -54,7 +54,7 @@ REFUSED = {
 }
 """Family -> why it is not supported."""
 
-FIX = "name another encoder; docs/architectures.md lists what is tried"
+FIX = "name another encoder; docs/architectures.md lists what is tested"
 
 CHANGED = {"xlm-roberta-xl": "a layer's own states"}
 """Family -> marker in the identities of its results since they changed: before that, a layer below the last one was

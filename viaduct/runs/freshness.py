@@ -33,7 +33,7 @@ class Freshness(NamedTuple):
             return "none that says what it was made from"
         alike, foreign, later = self
         if foreign:
-            return f"stale: {foreign:,} of its {alike + foreign:,} stages are not what this run has now"
+            return f"stale: {foreign:,} of its {alike + foreign:,} stages differ from what this run has now"
         if later:
             return f"stale: made from {alike:,} stages, and {later:,} have been done since"
         return f"up to date, made from {alike:,} stages"

@@ -178,7 +178,7 @@ def require(gaps: Sequence[Gap], recipe: RecipeParts, census: Census) -> None:
     if gaps:
         lines = "".join(f"\n  - {line}" for line in listed(gaps))
         raise DataError(
-            f"recipe {recipe.name} needs data that is not there:{lines}",
+            f"recipe {recipe.name} needs data that is missing:{lines}",
             path=census.data.root,
             fix="fetch it (`viaduct fetch`, or --fetch), point --data at the folder that holds it, declare"
             ' substitutions in the recipe, set `optional` of an arm, or set `languages` of a target to "available"',

@@ -32,8 +32,8 @@ def noted_threads(file: Path) -> int:
     try:
         return max(1, int(file.read_text(encoding="ascii")))
     except ValueError as error:
-        fix = "name the number of threads that the stage began with, as --threads N"
-        raise StoreError(f"{file} is damaged: it has no number", fix=fix) from error
+        fix = "give the number of threads that the stage started with, as --threads N"
+        raise StoreError(f"{file} is damaged: it does not hold a number", fix=fix) from error
 
 
 @functools.cache  # reading them takes longer than a small stage

@@ -135,7 +135,7 @@ def identity(
             complete = False
             continue
         if taken := added.keys() & content.keys():
-            raise UsageError(f"the {what} adds '{min(taken)}' to an identity that has it", fix="rename it")
+            raise UsageError(f"the {what} adds '{min(taken)}' to an identity that already has it", fix="rename it")
         content.update(added)
     return Identity(content, fingerprint_of(content) if complete else "")
 
@@ -225,7 +225,7 @@ def is_done(store: Store, stage: Stage, identity: Identity) -> bool:
             f"{directory} holds the results of another experiment; what differs (there -> here):\n    "
             + "\n    ".join(fields or ("the way the fingerprint is computed",)),
             fix="use another --store, or rename the encoder or the arm in the recipe, or restore what differs,"
-            f" or remove the directory (rm -r '{directory}') to compute it anew",
+            f" or remove the directory (rm -r '{directory}') to recompute it",
         )
     return True
 

@@ -56,7 +56,7 @@ def require(options: execute.Options, ranks: Ranks) -> None:
     devices = options.fitting.devices
     if ranks.count > 1 and devices not in (1, ranks.count):
         raise UsageError(
-            f"--devices {devices}: a launcher has begun {ranks.count} processes", fix="leave --devices out"
+            f"--devices {devices}: a launcher has started {ranks.count} processes", fix="leave --devices out"
         )
     if ranks.count > 1:
         return  # the launcher has checked

@@ -19,8 +19,8 @@ TEMPLATE = f"""# yaml-language-server: $schema={SCHEMA}
 name: {{name}}
 hypothesis: SQuAD helps question answering, and does nothing for sentence pairs.   # stated before the run
 
-# What is trained on: a folder that AutoModel.from_pretrained opens, or a name of the Hugging Face Hub. Of a name the
-# commit belongs to the experiment; where it is left out, today's is taken and told.
+# What is trained: a folder that AutoModel.from_pretrained opens, or a name on the Hugging Face Hub. The commit of a Hub
+# name is part of the experiment; if it is left out, today's is used and reported.
 encoder: FacebookAI/xlm-roberta-base
 revision: e73636d4f797dec63c3081bb6ed5c7b0bb3f2089
 
@@ -32,7 +32,7 @@ intermediates:
     training: {{{{max_length: 384, stride: 128}}}}
 
 # What is trained on in English and evaluated in the other languages. `languages: available` takes those whose files are
-# there; without it all of the card's must be.
+# present; without it, the files of all the card's languages must be.
 targets:
   - task: xnli
     languages: available
@@ -58,7 +58,7 @@ def new(
     stem = name.removesuffix(suffix)
     path = Path(f"{stem}{suffix}")
     if Path(stem).name != stem or path.exists():
-        why = "is there already" if path.exists() else "is no name of a file in this folder"
+        why = "already exists" if path.exists() else "would not be in this folder"
         raise UsageError(f"{path} {why}", fix="give another name")
     try:
         write_atomic(path, TEMPLATE.format(file=path, name=stem))

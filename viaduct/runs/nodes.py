@@ -69,9 +69,7 @@ def _require_answer(address: str | None) -> None:
         return
     found = re.fullmatch(r"(?P<host>[^/]+):(?P<port>\d+)", address)
     if found is None:
-        fix = (
-            "name the head as HOST:PORT (its port is 6379 unless said otherwise), from a machine that is a node itself"
-        )
+        fix = "name the head as HOST:PORT (its port is 6379 unless set otherwise), from a machine that is a node itself"
         raise UsageError(f"--address {address}: not HOST:PORT", fix=fix)
     try:
         with socket.create_connection((found["host"].strip("[]"), int(found["port"])), ANSWER_SECONDS) as line:
@@ -84,7 +82,7 @@ def _require_answer(address: str | None) -> None:
 
 
 def _no_cluster(address: str | None, why: str) -> UsageError:
-    where = "this machine is no node of a running Ray cluster" if address is None else f"no Ray cluster at {address}"
+    where = "this machine is not a node of a running Ray cluster" if address is None else f"no Ray cluster at {address}"
     return UsageError(
         f"--executor ray: {where} ({why})",
         fix="start one with `ray start --head` here and `ray start --address HOST:6379` on the other nodes"
@@ -127,7 +125,7 @@ class Meeting:
             if there.partition("+")[0] != here.partition("+")[0]:  # +cpu, +cu130: the same version, another processor
                 raise UsageError(
                     f"{where} has {name} {there}, and the driver's has {here}",
-                    fix="install the same versions on all nodes: other ones may give other numbers",
+                    fix="install the same versions on all nodes: different ones may give different numbers",
                 )
         if not self._is_seen():
             raise StoreError(
@@ -188,7 +186,7 @@ def require_nodes(ray: Any, meeting: Meeting) -> Node:
 
 
 def _unable(name: str, why: str) -> UsageError:
-    fix = "install the same viaduct-nlp[cluster] there, for the same Python, or take the node out of the cluster"
+    fix = "install the same viaduct-nlp[cluster] there, for the same Python, or remove the node from the cluster"
     return UsageError(f"node {name} cannot run stages: {why}", fix=fix)
 
 

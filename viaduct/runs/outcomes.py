@@ -125,7 +125,7 @@ class RunOutcomes:
         wanted = identity["inputs"]["predictions"]
         predictions = next((path for path, found in self._fingerprints.items() if found == wanted), None)
         if predictions is None:
-            raise StoreError("its predictions are no stage of this run", fix="run the recipe again")
+            raise StoreError("its predictions are not a stage of this run", fix="run the recipe again")
         card, work = data.task(cell.task), identity["work"]
         found = {}
         for code in work["languages"]:
@@ -133,7 +133,7 @@ class RunOutcomes:
             found[code] = rows, examined(card, code, rows, self._whole(predictions))
         if entries(found) != json.loads((self._store.directory(cell.score) / SCORES).read_text(encoding="utf-8")):
             raise DataError(
-                "its predictions and these gold rows do not give the scores that it left",
+                "its predictions and these gold rows do not give the scores that it recorded",
                 fix="name the data that the run was made with",
             )
         self._made(cell).mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,7 @@ def own_head_scores(
     Raises UsageError if the folder exists, and whatever opening the model, its labels and the data raises.
     """
     if to is not None and to.exists():
-        raise UsageError(f"{to} is there already", fix="name a new folder, or remove it")
+        raise UsageError(f"{to} already exists", fix="name a new folder, or remove it")
     files = DataFolder(data, Catalogue.builtin())
     with tempfile.TemporaryDirectory() as scratch:
         folder = to or Path(scratch)

@@ -85,7 +85,7 @@ def _whole(training: Training) -> Training:
     if training.encoder != "full":
         raise UsageError(
             f"training.encoder is '{training.encoder}' where an encoder is made",
-            fix="leave it out there: arms' tasks and targets have it",
+            fix="leave it out there: it is for arms' tasks and targets",
         )
     return training
 
@@ -379,7 +379,7 @@ class RecipeParts(Spec):
     def _check(self) -> RecipeParts:
         first = next(iter(self.encoders), None)
         if first is not None and (first.encoder, first.revision) != (self.encoder, self.revision):
-            raise UsageError(f"recipe {self.name} has `encoder` and `encoders`", fix="name one encoder or several")
+            raise UsageError(f"recipe {self.name} has both `encoder` and `encoders`", fix="name one encoder or several")
         for what, names in (
             ("intermediate", [arm.name for arm in self.intermediates]),
             ("target", [target.task for target in self.targets]),
@@ -387,7 +387,7 @@ class RecipeParts(Spec):
         ):
             doubled = sorted({name for name in names if names.count(name) > 1})
             if doubled:
-                raise UsageError(f"recipe {self.name}: {what} '{doubled[0]}' is there twice")
+                raise UsageError(f"recipe {self.name}: {what} '{doubled[0]}' appears twice")
             if not names:
                 raise UsageError(f"recipe {self.name}: no {what} given")
         return self

@@ -195,7 +195,7 @@ class _Builder:
             scored = {frozenset(need for need in needs if need[1] == "dev") for needs in read}
             if len({cell.setting for cell in cells}) > 1 and (len(chosen_by) < len(cells) or len(scored) > 1):
                 what = f"vary: nothing chooses among the settings of {arm} on {task}"
-                why = "they are not trained apart, with scores on the same English dev rows"
+                why = "they are not trained separately, with scores on the same English dev rows"
                 fix = "vary what trains this arm or target, and leave out targets that nothing is trained for"
                 raise UsageError(f"{what}: {why}", fix=fix)
 

@@ -319,8 +319,8 @@ def warnings(planned: Planned) -> tuple[str, ...]:
     lines += said_of_rows(planned.store)
     beside = [path for path in planned.identities if setting_in(path)]
     if beside:
-        many = f"{len(beside):,} stages lie" if len(beside) > 1 else "1 stage lies"
-        lines.append(f"{many} beside the same ones with other settings, such as {beside[0]}")
+        many = f"{len(beside):,} stages are stored" if len(beside) > 1 else "1 stage is stored"
+        lines.append(f"{many} next to the same ones with other settings, such as {beside[0]}")
     leaks = [f"stops a run without --allow-overlap: {line}" for line in said(planned.leaks)]
     return tuple(f"note: {line}" for line in (*leaks, *lines, *remarks(planned)))
 
@@ -347,5 +347,5 @@ def require_space(planned: Planned, keep: str) -> None:
         raise StoreError(
             f"the disk of {planned.store.root} has {free / 1e9:.1f} GB free,"
             f" and the stages to do need about {need / 1e9:.1f} GB",
-            fix="make room, name a --store on another disk, or let models go with --keep needed",
+            fix="make room, name a --store on another disk, or drop models with --keep needed",
         )

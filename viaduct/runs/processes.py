@@ -38,7 +38,7 @@ def beside(count: int, work: Callable[[], object]) -> Iterator[None]:
     system cannot fork.
     """
     if count and "fork" not in multiprocessing.get_all_start_methods():
-        raise UsageError("--processes: this system cannot copy a process", fix="start the command in several terminals")
+        raise UsageError("--processes: this system cannot fork a process", fix="start the command in several terminals")
     copies = [multiprocessing.get_context("fork").Process(target=_quietly, args=(work,)) for _ in range(count)]
     try:
         for copy in copies:

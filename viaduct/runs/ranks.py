@@ -31,7 +31,7 @@ LOST = 2
 """Exit status if another process was lost and this one would hang."""
 GRACE_SECONDS = 10.0
 """How long the operation that this process waits for has to notice a lost process."""
-AGAIN = "run the same command again, which goes on from the last checkpoint"
+AGAIN = "run the same command again, which resumes from the last checkpoint"
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class _Others:
                         said = str(pipe.recv()) if pipe.poll() else said
                     return f"process {number} of {len(self.copies) + 1} of the training: {said}"
             time.sleep(0.05)
-        return "the processes of the training lost each other"
+        return "the processes of the training lost contact with each other"
 
     def close(self) -> None:
         """End the copies and restore the environment."""

@@ -91,7 +91,7 @@ def commit_now(name: str, revision: str | None, say: Say = to_stderr) -> str:
     """
     commit = commit_of(name, revision)
     at = "" if revision is None else f" at {revision}"
-    say(f"{name}{at} is commit {commit} now: with that as its revision the numbers can be repeated")
+    say(f"{name}{at} is commit {commit} now: with that as its revision the numbers can be reproduced")
     return commit
 
 

@@ -87,7 +87,9 @@ def makers_of(encoder: str | Pretrain, revision: str | None) -> Makers | None:
     about = files.read("sentence_bert_config.json", dict) or {}
     longest = about.get("max_seq_length")
     if longest is not None and (not isinstance(longest, int) or longest < 1):
-        raise UsageError(f"{files.at('sentence_bert_config.json')}: max_seq_length {longest!r} is no length", fix=FIX)
+        raise UsageError(
+            f"{files.at('sentence_bert_config.json')}: max_seq_length {longest!r} is not a length", fix=FIX
+        )
     pooling, dense = _pooling(files, kinds[1][1]), tuple(path for kind, path in kinds if kind == "Dense")
     width = size(files.read("config.json", dict) or {}, "width")
     width = width and width * len(pooling)
@@ -115,7 +117,7 @@ def is_sentence_encoder(encoder: str, revision: str | None) -> bool:
 def _kinds(path: Path, modules: list[Any]) -> list[tuple[str, str]]:
     """(kind, folder) of every module. Raises UsageError for modules that are not supported."""
     if not all(isinstance(one, dict) and {"type", "path"} <= one.keys() for one in modules):
-        raise UsageError(f"{path} is no list of modules, each with a type and a path", fix=FIX)
+        raise UsageError(f"{path} is not a list of modules, each with a type and a path", fix=FIX)
     kinds = [(str(one["type"]).rpartition(".")[2], str(one["path"])) for one in modules]
     known = {"Transformer", "Pooling", "Dense", "Normalize", "Dropout"}
     for one, (kind, _) in zip(modules, kinds, strict=True):
@@ -123,7 +125,7 @@ def _kinds(path: Path, modules: list[Any]) -> list[tuple[str, str]]:
             raise UsageError(f"{path}: a module '{one['type']}' is not supported", fix=FIX)
     order = " ".join(kind for kind, _ in kinds)
     if not re.fullmatch(r"Transformer Pooling( Dense| Dropout)*( Normalize)?", order):
-        raise UsageError(f"{path}: {order.replace(' ', ', ')} is no order that is supported", fix=FIX)
+        raise UsageError(f"{path}: {order.replace(' ', ', ')} is not a supported order", fix=FIX)
     if kinds[0][1] not in ("", "."):
         raise UsageError(f"{path}: an encoder in another folder ({kinds[0][1]}) is not supported", fix=FIX)
     return kinds
@@ -175,7 +177,7 @@ def _dense(files: _Files, folder: str, width: int | None) -> tuple[str, str, int
     out, taken = about.get("out_features"), about.get("in_features")
     activation = str(about.get("activation_function", "Tanh")).rpartition(".")[2]
     if activation not in ACTIVATIONS:
-        raise UsageError(f"{path}: the activation {activation} is none of {', '.join(ACTIVATIONS)}", fix=FIX)
+        raise UsageError(f"{path}: the activation {activation} is not one of {', '.join(ACTIVATIONS)}", fix=FIX)
     if about.get("use_residual") or about.get("module_input_name", SENTENCE) != SENTENCE:
         raise UsageError(f"{path}: a dense module with a residual, or of tokens, is not supported", fix=FIX)
     found = shapes_in(files.at(weights)).get("linear.weight", (out, taken))
@@ -190,7 +192,7 @@ def _prompt(files: _Files) -> str:
     config = files.read("config_sentence_transformers.json", dict) or {}
     prompts, default = config.get("prompts") or {}, config.get("default_prompt_name")
     if not isinstance(prompts, dict) or not all(isinstance(text, str) for text in prompts.values()):
-        raise UsageError(f"{files.at('config_sentence_transformers.json')}: prompts are no texts by name", fix=FIX)
+        raise UsageError(f"{files.at('config_sentence_transformers.json')}: prompts are not texts by name", fix=FIX)
     return next((prompts[name] for name in (default, *PROMPTS) if name in prompts), "")
 
 

@@ -38,7 +38,7 @@ def choose(plan: Plan, arm: str | None, seed: int | None) -> dict[Folder, Cell]:
         if at_seed or len(mine) == 1:
             found[folder] = (at_seed or mine)[0]
     if not found:
-        raise UsageError("this run has no task of XTREME", fix="a submission is made of the nine tasks of XTREME")
+        raise UsageError("this run has no task of XTREME", fix="a submission consists of the nine tasks of XTREME")
     return found
 
 
@@ -85,8 +85,8 @@ def write(
     made = {folder: cell.score.inputs["predictions"].path for folder, cell in cells.items()}
     for folder, stage in made.items():
         if store.record(stage) is None:
-            fix = "finish the run first, with `--rows none` where its scores are from committed rows"
-            raise StoreError(f"the predictions of {folder.name} are not made yet ({stage})", fix=fix)
+            fix = "finish the run first, with `--rows none` if its scores are from committed rows"
+            raise StoreError(f"the predictions of {folder.name} have not been made yet ({stage})", fix=fix)
     wanted = [path for path in (directory, labels) if path is not None]
     for path in wanted:
         require_new(path)
@@ -108,7 +108,7 @@ def write(
 def require_new(path: Path) -> None:
     """Raise UsageError if there is a file of that name, or a folder that is not empty."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UsageError(f"{path} is there and not empty", fix="name a new folder, or remove this one")
+        raise UsageError(f"{path} already exists and is not empty", fix="name a new folder, or remove this one")
 
 
 def _texts(folder: Folder, code: str, rows: Sequence[Row], given: Predictions, labels: bool) -> list[str]:

@@ -58,9 +58,7 @@ def _check_comparisons(recipe: RecipeParts) -> None:
     for comparison in recipe.deciding:
         if len(comparison) < 2 or len(set(comparison[2:])) < len(comparison[2:]):
             shown = ", ".join(comparison)
-            raise UsageError(
-                f"`deciding` has [{shown}]", fix="write [arm, against] and, to decide on some, each task once"
-            )
+            raise UsageError(f"`deciding` has [{shown}]", fix="write [arm, against] and optionally tasks, each once")
         for task in comparison[2:]:
             if task not in tasks:
                 raise unknown("target in `deciding`:", task, tasks)
@@ -89,7 +87,7 @@ def _check_pairs(where: str, pairs: Sequence[Sequence[str]]) -> None:
         if len(one[0]) == 1:
             raise UsageError(f"`{where}` has {pair[0]} against itself", fix="name two arms")
         if asked.count(one) > 1:
-            raise UsageError(f"`{where}` has {pair[0]} against {pair[1]} twice", fix="name a comparison once")
+            raise UsageError(f"`{where}` has {pair[0]} against {pair[1]} twice", fix="list each comparison once")
 
 
 def _check_arm(arm: ArmParts, census: Census) -> None:
@@ -111,7 +109,7 @@ def _check_arm(arm: ArmParts, census: Census) -> None:
         fix = "set retention.lora_rank or retention.freeze_embeddings"
         raise UsageError(f"arm '{arm.name}' is one joint stage and has training.encoder", fix=fix)
     if arm.training.encoder == "frozen":
-        message = f"arm '{arm.name}' freezes its encoder, and would hand on what it was given"
+        message = f"arm '{arm.name}' freezes its encoder, so it would pass it on unchanged"
         raise UsageError(message, fix="freeze the encoder of targets, or train an adapter: encoder: lora")
     if is_joint(arm):
         _check_joint(arm, census)
@@ -133,14 +131,14 @@ def _check_after(arm: ArmParts, recipe: RecipeParts) -> None:
     if arm.after is None:
         return
     if arm.encoder is not None:
-        what = f"{where} begins with an `encoder` of its own and goes on `after` {arm.after}"
+        what = f"{where} has an `encoder` of its own and comes `after` {arm.after}"
         raise UsageError(what, fix="name one of the two, or give the encoder to an arm of its own")
     training = [one for one in recipe.intermediates if one.tasks or is_joint(one) or one.encoder is not None]
     earlier = {one.name: one for one in training if names.index(one.name) < names.index(arm.name)}
     if arm.after not in earlier:
         raise unknown(f"`after` of {where} (an arm before it that trains an encoder)", arm.after, earlier)
     if others := [field.name for field in set_fields("arm", earlier[arm.after]) if not field.makes_joint]:
-        what = f"{where} goes on after '{arm.after}', which has `{others[0]}`: only what trains an encoder is handed on"
+        what = f"{where} comes after '{arm.after}', which has `{others[0]}`: only what trains an encoder is passed on"
         raise UsageError(what, fix=f"name an arm like it without `{others[0]}`")
 
 
@@ -187,7 +185,7 @@ def _check_lengths(recipe: RecipeParts, census: Census) -> None:
                 else (encoder, "max_position_embeddings in its config.json")
             )
             raise UsageError(
-                f"{where}: a max_length of {length:,} tokens, and {name} takes {most:,} ({source})",
+                f"{where}: a max_length of {length:,} tokens, but {name} takes {most:,} ({source})",
                 fix=f"set max_length to {most:,} or less",
             )
     for where, training, tasks in asked:
@@ -201,7 +199,7 @@ def _check_shape(recipe: RecipeParts) -> None:
         made = recipe.encoder.architecture
         if made.hidden % made.heads:
             raise UsageError(
-                f"encoder.architecture: a width of {made.hidden:,} cannot be shared by {made.heads:,} heads",
+                f"encoder.architecture: a width of {made.hidden:,} cannot be split among {made.heads:,} heads",
                 fix="choose a `hidden` that is a multiple of `heads`",
             )
     shape = shape_of(recipe.encoder, recipe.revision)
@@ -233,12 +231,12 @@ def _check_joint(arm: ArmParts, census: Census) -> None:
             card_of_kind(census, name, "text", f"{where}: replay")
     elif arm.retention.kl:
         fix = "give the arm a `replay`"
-        raise UsageError(f"{where}: retention.kl needs replayed text to compare guesses on", fix=fix)
+        raise UsageError(f"{where}: retention.kl needs replayed text to compare predictions on", fix=fix)
     members = arm.tasks or any(field.makes_joint for field in set_fields("arm", arm))
     if not members and arm.training.max_steps is None:
         raise UsageError(
             f"{where} only replays text, which has no end",
-            fix="set training.max_steps, for a control the number of steps of the arm it stands beside",
+            fix="set training.max_steps, for a control to the number of steps of the arm it is compared with",
         )
     if arm.languages != (ENGLISH,) and not arm.tasks:
         raise UsageError(f"{where}: `languages` are those of the tasks' train rows", fix="name tasks, or leave it out")

@@ -37,7 +37,7 @@ def variants(recipe: RecipeParts) -> dict[str, RecipeParts]:
                 raise UsageError(f"vary {field}: it changes more than how something is trained", fix=fix)
         name = _name(setting)
         if name in found or one in found.values():
-            raise UsageError(f"vary: the setting '{name}' is there twice", fix="give values that differ")
+            raise UsageError(f"vary: the setting '{name}' appears twice", fix="give values that differ")
         found[name] = one
         _require_same_looks(found)
     return found

@@ -63,13 +63,13 @@ def run(context: Context, work: CompressWork) -> Spent:
     if work.layers is not None:
         pick_layers(encoder, range(1, work.layers + 1))
     if work.vocabulary:
-        context.progress(0, 1, "looking for the pieces that are used")
+        context.progress(0, 1, "finding the pieces in use")
         padding = source.config.pad_token_id
         source, kept = trimmed(source, _texts(context, work))
         renumber(source.config, source.tokenizer)
         if source.config.model_type in OFFSET_POSITIONS and source.config.pad_token_id != padding:
             raise UsageError(
-                f"the padding token would have the id {source.config.pad_token_id} in place of {padding}, and"
+                f"the padding token would get the id {source.config.pad_token_id} instead of {padding}, and"
                 " positions are numbered from it",
                 fix="leave out `vocabulary`",
             )
@@ -150,4 +150,4 @@ def _check(name: str, lines: Sequence[str], whole: Any, part: Any, ids_K: Array)
         expected, found = whole(chunk, verbose=False)["input_ids"], part(chunk, verbose=False)["input_ids"]
         for line, ids, new in zip(chunk, expected, found, strict=True):
             if ids_K[new].tolist() != ids:
-                raise ValueError(f"{name}: the trimmed tokenizer cuts this text in another way: {line[:80]!r}")
+                raise ValueError(f"{name}: the trimmed tokenizer splits this text differently: {line[:80]!r}")

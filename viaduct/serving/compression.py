@@ -83,11 +83,11 @@ class CompressionField(RecipeField[Compression]):
         shape = None if asked.layers_left is None else shape_of(recipe.encoder, recipe.revision)
         if asked.layers_left is not None and shape is not None and asked.layers_left > shape.layers:
             fix = f"a number from 1 to {shape.layers}"
-            raise UsageError(f"{where} keeps {asked.layers_left} layers, the encoder has {shape.layers}", fix=fix)
+            raise UsageError(f"{where} keeps {asked.layers_left} layers, but the encoder has {shape.layers}", fix=fix)
         _check_vocabulary(asked, recipe, census, where)
         for target in recipe.targets:
             if asked.reduced and target.products != "fp32":
-                what = f"{where}: {asked.engine} in {asked.precision} predicts, and target '{target.task}' has products"
+                what = f"{where}: {asked.engine} in {asked.precision} predicts, but target '{target.task}' has products"
                 raise UsageError(f"{what} in {target.products}", fix="leave out one of the two")
             if census.task(target.task).row_kind.is_searched:
                 _check_retrieval(asked, target.retrieval, f"{where}, target '{target.task}'")
@@ -228,10 +228,10 @@ def _check_retrieval(asked: Compression, how: Retrieval, where: str) -> None:
     if asked.reduced and how.layers is not None and (how.is_chosen or how.layers in ((), (0,))):
         raise UsageError(
             f"{where}: {asked.engine} in {asked.precision} gives the states of one layer above the embeddings",
-            fix="name one in retrieval.layers, such as the one that another arm's choices.json says",
+            fix="name one in retrieval.layers, such as the one in another arm's choices.json",
         )
     named = () if how.layers is None or how.layers == "all" else how.layers
     over = [layer for layer in named if asked.layers_left is not None and layer > asked.layers_left]
     if over:
-        fix = "name layers that all arms have, or None for the one two thirds up of each arm's encoder"
-        raise UsageError(f"{where} pools layer {over[0]}, the arm keeps {asked.layers_left}", fix=fix)
+        fix = "name layers that all arms have, or None for the one two thirds up each arm's encoder"
+        raise UsageError(f"{where} pools layer {over[0]}, but the arm keeps {asked.layers_left}", fix=fix)

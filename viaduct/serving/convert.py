@@ -61,7 +61,7 @@ def planned_engine(context: Context, work: PredictWork, trained: TrainedModel) -
         found = {f"{name} {code}": context.load(name, "train", code).rows for name, code in calibration_of(work)}
         sample = text_sample({where: [row.texts[0] for row in rows] for where, rows in found.items()}, SAMPLE_ROWS)
         if sample is None:
-            raise DataError("OpenVINO's int8 is calibrated on text, and there is none", fix="check --data")
+            raise DataError("OpenVINO's int8 is calibrated on text, but there is none", fix="check --data")
         calibration = batches(sample.encoded(source.tokenizer, trained.limits), source.tokenizer.pad_token_id)
     write_model(source, engine, precision, folder, calibration)
     return ExportedEngine(folder, engine, precision, source, context.threads)

@@ -159,7 +159,7 @@ def require_engine(engine: str, precision: str, device: str = "cpu") -> None:
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
     if engine not in known:
-        raise UsageError(f"the engine {engine} is run on CPUs only", fix="leave out --device, or use the engine torch")
+        raise UsageError(f"the engine {engine} runs on CPUs only", fix="leave out --device, or use the engine torch")
     if precision not in known[engine]:
         fix = f"use one of: {', '.join(known[engine])}"
         raise UsageError(f"{engine} does not run in {precision} on {where}", fix=fix)

@@ -93,7 +93,7 @@ def export(
     """
     _require_engine(settings)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise UsageError(f"{directory} is there already", fix="name a new folder, or remove it")
+        raise UsageError(f"{directory} already exists", fix="name a new folder, or remove it")
     require_model(folder)
     source, known = open_model(folder), history(folder)
     files = with_builtin_cards(data)
@@ -188,7 +188,7 @@ def _write_files(
         calibration = [batch for _, one in encoded for batch in batches(one, source.tokenizer.pad_token_id)]
         if not calibration:
             raise UsageError(
-                "OpenVINO's int8 is calibrated on real text, and there is none",
+                "OpenVINO's int8 is calibrated on real text, but there is none",
                 fix="name a data folder with --data, or files with --text, or use --engine onnx",
             )
     config = copy.deepcopy(source.config)

@@ -145,7 +145,7 @@ class MeasureField(RecipeField[Measure]):
         for arm in recipe.intermediates if asked is not None and asked.device == "cuda" else ():
             how = COMPRESSION.of(arm) or Compression()
             if how.precision not in ON_GPUS.get(how.engine, ()):
-                what = f"measure.device is cuda, and the arm '{arm.name}' runs by {how.engine} in {how.precision}"
+                what = f"measure.device is cuda, but the arm '{arm.name}' runs with {how.engine} in {how.precision}"
                 raise UsageError(f"{what}, on CPUs only", fix="measure on the CPU, or leave the arm out")
 
     def finish(self, plan: GrowingPlan) -> None:

@@ -35,7 +35,7 @@ def run(context: Context, work: MeasureWork) -> Spent:
     """Measure all arms and write `inference.json`. Raises UsageError when a measuring process fails, and when a GPU is
     to be measured and the run has none."""
     if context.device != work.settings.device:
-        what = f"measure.device is {work.settings.device}, and this run is on {context.device}"
+        what = f"measure.device is {work.settings.device}, but this run is on {context.device}"
         raise UsageError(what, fix="run with --device cuda, or set measure.device=cpu")
     load_average = os.getloadavg()[0]
     settings = work.settings

@@ -163,7 +163,7 @@ def open_model(folder: Path) -> LoadedModel:
     place = encoder_folder(folder)
     if export_record(folder) is not None:
         raise UsageError(
-            f"{folder} holds an exported model, which has no weights that torch reads",
+            f"{folder} holds an exported model, which has no weights that torch can read",
             fix="name the folder that it was exported from",
         )
     encoder = load_encoder(str(place), None)

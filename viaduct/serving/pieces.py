@@ -58,8 +58,8 @@ def _needed(model: Mapping[str, Any], wanted: set[int]) -> set[int]:
         return _needed_by_bpe(model, wanted)
     reason = {
         "WordPiece": "a word that is unknown to the whole vocabulary could be known to a part of it",
-        "BPE": "its pieces are written with a prefix inside words, which trimming does not follow",
-    }.get(kind, "trimming knows Unigram and BPE only")
+        "BPE": "its pieces are written with a prefix inside words, which trimming does not support",
+    }.get(kind, "trimming supports Unigram and BPE only")
     raise UsageError(
         f"the vocabulary of this {kind} tokenizer cannot be trimmed exactly: {reason}", fix="leave out --languages"
     )
@@ -137,7 +137,7 @@ def _renumber(processor: dict[str, Any] | None, new_of_old: Mapping[int, int]) -
             processor[end][1] = new_of_old[processor[end][1]]
     else:
         raise UsageError(
-            f"the tokenizer puts its special tokens in a way that trimming does not know ({kind})",
+            f"the tokenizer adds its special tokens in a way that trimming does not support ({kind})",
             fix="leave out --languages",
         )
 

@@ -182,7 +182,7 @@ def workload(tokenizer: Any, task: str | None, limits: Limits, data: DataFolder 
     Raises UsageError for a count below 1.
     """
     if count < 1:
-        raise UsageError(f"--rows {count}: there is nothing to measure", fix="a number from 1 on; 200 or more is good")
+        raise UsageError(f"--rows {count}: there is nothing to measure", fix="a number from 1 up; 200 or more is good")
     sample = target_sample(task, data, count) or card_sample("text", data, ("train",), count)
     return _made_up_workload(tokenizer, limits, count) if sample is None else workload_of(sample, tokenizer, limits)
 

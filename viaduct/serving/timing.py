@@ -215,7 +215,7 @@ def results(jobs: Sequence[Job], threads: int) -> Iterator[dict[str, Any]]:
         finally:
             process.kill()  # if the caller needs no more; a no-op if it has ended
         errors.seek(0)
-        said = errors.read().strip().splitlines() or ["it said nothing"]
+        said = errors.read().strip().splitlines() or ["no error output"]
     if process.returncode:
         raise UsageError(f"the process that measures {jobs[done]} failed: {said[-1]}")
 

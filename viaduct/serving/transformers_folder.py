@@ -72,7 +72,7 @@ def _with_head(source: LoadedModel, config: Any) -> Any:
     filled = {prefix + key for key in state} | _fill_head(model, source.model.head)
     left = [*unexpected, *sorted(model.state_dict().keys() - filled - _unused(model))]
     if left:
-        what = f"{name} of {config.model_type} has layers that this model has not: {', '.join(left[:3])}"
+        what = f"{name} of {config.model_type} has layers that this model lacks: {', '.join(left[:3])}"
         raise UsageError(f"transformers' {what}", fix=_FIX)
     return model.eval()
 
@@ -97,8 +97,8 @@ def _fill_head(model: Any, head: nn.Module) -> set[str]:
         places = [place.format(base=model.base_model_prefix) for place in PLACES.get(part, ())]
         place = next((name for name in places if isinstance(modules.get(name), nn.Linear)), None)
         if place is None or modules[place].weight.shape != layer.weight.shape:
-            what = f"the head of {type(model).__name__} has no layer like '{part}' of the trained one"
-            raise UsageError(f"{what}, so its logits would be others", fix=_FIX)
+            what = f"the head of {type(model).__name__} has no layer like '{part}' in the trained one"
+            raise UsageError(f"{what}, so its logits would differ", fix=_FIX)
         modules[place].load_state_dict(layer.state_dict())
         filled |= {f"{place}.{name}" for name in layer.state_dict()}
     return filled
@@ -107,7 +107,7 @@ def _fill_head(model: Any, head: nn.Module) -> set[str]:
 def require_same(difference: float, source: LoadedModel) -> None:
     """Raise UsageError if the logits differ from those of the trained model."""
     if difference > LARGEST_DIFFERENCE and source.spec is not None:
-        what = f"{CLASSES[source.spec.kind]} of {source.config.model_type} computes its head in another way"
+        what = f"{CLASSES[source.spec.kind]} of {source.config.model_type} computes its head differently"
         raise UsageError(f"transformers' {what}: logits differ by up to {difference:.2g}", fix=_FIX)
 
 

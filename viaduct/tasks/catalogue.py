@@ -84,7 +84,7 @@ def card_of_file(path: Path) -> Task:
     if path.suffix in SUFFIXES:
         return load_mapping(path)
     if path.suffix != ".py":
-        raise UsageError(f"{path} is no card file", fix=f"its name ends in {', '.join(CARD_FILES)}")
+        raise UsageError(f"{path} is not a card file", fix=f"use a file whose name ends in {', '.join(CARD_FILES)}")
     try:
         card = runpy.run_path(str(path), run_name="viaduct_card").get("CARD")
     except (Exception, SystemExit) as error:
@@ -95,7 +95,7 @@ def card_of_file(path: Path) -> Task:
         raise UsageError(f"{path}: the file has no CARD", fix="end it with CARD = Task(...)")
     for code in card.languages:
         if (ours := language(code).code) != code:
-            fix = "write that in the card, and the word of the file names in the source's `languages`"
+            fix = "write that in the card, and the word used in file names in the source's `languages`"
             raise UsageError(f"{path}: language '{code}' is called '{ours}' here", fix=fix)
     row_kind(card.kind)
     return card

@@ -133,7 +133,7 @@ def read_token_tags(path: Path, tags: Collection[str], *, prefix: str = "", sepa
     the file, tags separated by a space instead of a tab, and a missing prefix.
     """
     if separator == "\t" and _all_lines(path, lambda line: _has_blank_for_tab(line, tags)):
-        message = "there is no tab between token and tag, but a blank"
+        message = "there is no tab between token and tag, only a blank"
         raise DataError(message, path=path, line=1, fix="write a tab there, in every line")
     tokens: list[str] = []
     found: list[str] = []

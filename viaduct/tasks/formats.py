@@ -76,8 +76,8 @@ def _decoded(raw: bytes, path: Path, number: int) -> str:
     if b"\0" in raw:
         raise DataError("the line holds NUL, which no text does", path=path, line=number, fix=_REPLACE)
     if _JOINED.match(raw):
-        message = "the line begins with a byte order mark, as where files were joined"
-        raise DataError(message, path=path, line=number, fix="take out the three bytes EF BB BF there")
+        message = "the line begins with a byte order mark, as if files had been joined"
+        raise DataError(message, path=path, line=number, fix="remove the three bytes EF BB BF there")
     if len(raw) >= LONGEST_LINE:
         raise DataError(f"the line is longer than {LONGEST_LINE:,} bytes", path=path, line=number, fix=_REPLACE)
     try:
@@ -235,8 +235,8 @@ def _named(records: Iterator[TableRow], names: Sequence[str], path: Path, separa
             fix = _REPLACE if separator == "tab" else "put quotation marks around fields with commas"
             raise DataError(message, path=path, line=line, fix=fix)
         if fields == header:
-            message = "the header stands here again, as where files were joined"
-            raise DataError(message, path=path, line=line, fix="take this line out")
+            message = "the header appears here again, as if files had been joined"
+            raise DataError(message, path=path, line=line, fix="remove this line")
         yield TableRow(line, tuple(fields[place] for place in places))
 
 
@@ -244,7 +244,7 @@ def _require_column(name: str, header: Sequence[str], path: Path, line: int | No
     if name not in header:
         raise DataError(str(unknown("column", name, header)), path=path, line=line)
     if header.count(name) > 1:
-        fix = "name them differently, or take all but one out"
+        fix = "rename them, or remove all but one"
         raise DataError(f"{header.count(name)} columns are called '{name}'", path=path, line=line, fix=fix)
 
 
@@ -285,7 +285,7 @@ def json_lines(path: Path, names: Sequence[str]) -> Iterator[tuple[int, tuple[An
         values = tuple(record[name] for name in names)
         if None in values:
             message = f"'{names[values.index(None)]}' is null"
-            raise DataError(message, path=path, line=number, fix="fill it in, or take the line out")
+            raise DataError(message, path=path, line=number, fix="fill it in, or remove the line")
         yield number, values
 
 

@@ -77,7 +77,7 @@ def read_hub(files: Files, language: str, _split: str) -> Iterator[Choice]:
     rows = parquet(files["rows"], ("ctx_a", "ctx_b", "endings", "label"))
     for index, (first, second, endings, given) in enumerate(rows):
         if not isinstance(endings, list) or len(endings) != ENDINGS or not isinstance(first + second, str):
-            raise DataError(f"row {index} has not {ENDINGS} endings", path=path)
+            raise DataError(f"row {index} does not have {ENDINGS} endings", path=path)
         label = index_of(given, ENDINGS, path, None) if given else None
         yield _choice(index, language, first, second, endings, label)
 

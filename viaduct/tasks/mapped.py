@@ -45,7 +45,7 @@ class RefusedError(ValueError):
 
 def _filled(text: str) -> str:
     if not text.strip():
-        raise RefusedError("the text is blank", "take the row out of the file, or fill it")
+        raise RefusedError("the text is blank", "remove the row from the file, or fill it in")
     return text
 
 
@@ -67,7 +67,7 @@ def _label(value: object, info: Info) -> str:
     reading: Reading = info.context  # type: ignore[assignment]
     if value is None or value == "":
         raise RefusedError(
-            "there is no label", "take the row out; a split without any labels is named under `unlabelled`"
+            "there is no label", "remove the row; a split without any labels is named under `unlabelled`"
         )
     if not isinstance(value, str | int):
         raise expected("a label (text or whole number)", value)
@@ -75,7 +75,7 @@ def _label(value: object, info: Info) -> str:
     if type(value) is not first:
         what = {str: "text", int: "a number", bool: "true or false"}[first]
         raise RefusedError(
-            f"{value_shown(value)} here, but {what} in {where}", "write all labels of the file in one way"
+            f"{value_shown(value)} here, but {what} in {where}", "write all labels of the file the same way"
         )
     text = str(value).lower() if isinstance(value, bool) else str(value)
     text = reading.rename.get(text, text)

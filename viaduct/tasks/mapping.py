@@ -155,7 +155,7 @@ def _card(mapping: MappingFile, path: Path) -> Task:
     given_words = {language(code).code: word for code, word in mapping.language_words.items()}
     words = {language(code).code: given_words.get(language(code).code, code) for code in mapping.languages}
     if len(words) < len(mapping.languages):
-        raise UsageError(f"languages: one is there twice among {', '.join(mapping.languages)}")
+        raise UsageError(f"languages: one appears twice among {', '.join(mapping.languages)}")
     kind = row_kinds()[mapping.kind]
     assert kind.mapped is not None  # noqa: S101  the file's model allows no other kind
     named = _columns(mapping, kind.mapped)
@@ -213,11 +213,11 @@ def _columns(mapping: MappingFile, model: type[Mapped]) -> dict[str, tuple[str, 
     allowed = (*needed, *model.optional, "id", "language")
     for role in needed:
         if role not in given:
-            raise UsageError(f"kind '{mapping.kind}' needs {role} under [columns]", fix=f"it has {', '.join(allowed)}")
+            raise UsageError(f"kind '{mapping.kind}' needs {role} under [columns]", fix=f"roles: {', '.join(allowed)}")
     for role in given:
         if role not in allowed:
             message = f"kind '{mapping.kind}' has no use for {role} under [columns]"
-            raise UsageError(message, fix=f"it has {', '.join(allowed)}")
+            raise UsageError(message, fix=f"roles: {', '.join(allowed)}")
     return {role: (names,) if isinstance(names, str) else tuple(names) for role, names in given.items()}
 
 
@@ -246,18 +246,18 @@ def _check_splits(mapping: MappingFile, fields: Collection[str]) -> None:
     if "split" in fields and lost:
         given = ", ".join(f'{name} = "{word}"' for name, word in mapping.splits.items())
         raise UsageError(
-            f"[splits] has {given} and loses {' and '.join(lost)}",
+            f"[splits] has {given} but lacks {' and '.join(lost)}",
             fix=f'name all three: {lost[0]} = "{lost[0]}" if its files are called that, {lost[0]} = "" if it has none',
         )
     if not there:
-        raise UsageError("[splits] has no split", fix="give at least one its word in file names")
+        raise UsageError("[splits] has no split", fix="name at least one, with its word in file names")
 
 
 def _check_labels(mapping: MappingFile, kind: RowKind) -> None:
     order = mapping.labels.order
     doubled = sorted({label for label in order if order.count(label) > 1})
     if doubled:
-        raise UsageError(f"label '{doubled[0]}' is twice in labels.order")
+        raise UsageError(f"label '{doubled[0]}' appears twice in labels.order")
     if kind.label_set == "closed" and not order:
         raise UsageError(f"kind '{kind.name}' needs labels.order, all labels in a fixed order")
     for given, ours in mapping.labels.rename.items():
@@ -288,7 +288,7 @@ def _require_language(given: object, words: Mapping[str, str], place: Place) -> 
     path, line, where = place
     told = f"{'' if line else f'{where}: '}the language is {value_shown(given)}"
     if not isinstance(given, str) or not given.strip():
-        raise DataError(f"{told}, but must be a word", path=path, line=line, fix="fill it in, or take the row out")
+        raise DataError(f"{told}, but must be a word", path=path, line=line, fix="fill it in, or remove the row")
     bare = given.strip().casefold()
     for code, word in words.items():
         if bare in {name.casefold() for name in (word, code, language(code).iso3, language(code).name)}:
@@ -343,7 +343,7 @@ def _reader(
         if words[language] not in languages:
             there = ", ".join(sorted(languages))
             raise NoRowsError(
-                f"no row is in '{words[language]}'" + (f"; the languages there are {there}" if there else ""),
+                f"no row is in '{words[language]}'" + (f"; the languages found are {there}" if there else ""),
                 path=files["rows"][0],
                 fix="give the word that the column has for it under [language_words]",
             )

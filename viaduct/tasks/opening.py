@@ -24,7 +24,7 @@ _OTHERS = (
     (
         re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!--|\?xml\s|(?:!doctype|html|head|body|error)\b)", re.IGNORECASE),
         "the file is a web page (HTML or XML), not the data",
-        "put the data in its place; the page may say why they were refused",
+        "replace it with the data; the page may say why access was refused",
     ),
 )
 

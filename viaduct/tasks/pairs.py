@@ -67,7 +67,7 @@ def translated_pairs(names: Mapping[str, str], *widths: int) -> Reader:
         path = files["rows"][0]
         for index, (line, fields) in enumerate(tab_separated(path, widths=widths, quoting="detect")):
             if not all(map(str.strip, fields)):
-                fix = "fill it in, or take the row out of the originals too"
+                fix = "fill it in, or remove the row from the originals too"
                 raise DataError("a text or label is blank", path=path, line=line, fix=fix)
             label = label_of(fields[4], names, path, line) if len(fields) > 4 else None
             yield TranslatedPair(str(index), language, fields[2], fields[3], label, (fields[0], fields[1]))

@@ -151,7 +151,7 @@ class PredictedMatch(Predicted):
     def _check_value(self, row: Sentence, given: Any) -> None:
         super()._check_value(row, given)
         if given not in self.others[row.side]:
-            what = f"the match of row '{row.id}' is no sentence of the other side"
+            what = f"the match of row '{row.id}' is not a sentence of the other side"
             _unknown_id(given, self.others[row.side], what)
 
 

@@ -22,7 +22,7 @@ def check_texts(rows: Sequence[Row], path: Path) -> None:
     """Raise DataError for an id or text that is not a string, or that contains a lone surrogate or NUL."""
     for row in rows:
         if (fault := _fault(row)) is not None:
-            fix = "write it anew, or take the row out"
+            fix = "rewrite it, or remove the row"
             raise DataError(f"row {shortened(str(row.id))}: {fault}", path=path, fix=fix)
 
 
@@ -34,7 +34,7 @@ def _fault(row: Row) -> str | None:
             whole.encode()
     except TypeError:
         kind = next(type(one).__name__ for one in given if not isinstance(one, str))
-        return f"{kind} in the place of a text"
+        return f"{kind} in place of a text"
     except UnicodeEncodeError:
         return "it holds half a character (a lone surrogate)"
     return "it holds NUL, which no text does" if "\0" in whole else None
@@ -54,8 +54,8 @@ def check_gold(rows: Sequence[Row], path: Path, *, unanswerable: bool) -> None:
     (not `unanswerable`)."""
     bare = [row for row in rows if not row.is_labelled]
     if 0 < len(bare) < len(rows):
-        message = f"row {shortened(bare[0].id)} has no label, like {len(bare):,} of {len(rows):,} rows"
-        raise DataError(message, path=path, fix="label all rows or none; of a published file, use a complete copy")
+        message = f"row {shortened(bare[0].id)} has no label ({len(bare):,} of {len(rows):,} rows have none)"
+        raise DataError(message, path=path, fix="label all rows or none; for a published file, use a complete copy")
     lost = next((row for row in rows if row.gold == () and row.label_words == ("no answer",)), None)
     if lost is not None and not unanswerable:
         fix = "give the file as published; questions without an answer are those of SQuAD 2.0"

@@ -70,7 +70,7 @@ def _open(work: AdoptWork, start: str, revision: str | None) -> Opened:
     tower = _tower(work)
     if tower is not None and not work.compared:
         raise UsageError(
-            f"{tower.file} holds a text tower, which says nothing of its own shape",
+            f"{tower.file} holds a text tower, which does not state its own shape",
             fix='name the arm whose encoder it was trained from as its `parent` ("none": the recipe\'s)',
         )
     _require_same_ids(work, start, revision, alone=tower is not None)
@@ -97,11 +97,11 @@ def _require_alike(found: Mapping[str, Any], meant: Mapping[str, Any], where: st
     wrong = [(name, "is missing") for name in meant if name not in found]
     wrong += [(name, f"is not among those of {start}") for name in found if name not in meant]
     wrong += [
-        (name, f"has the shape {tuple(found[name].shape)}, and in {start} {tuple(weight.shape)}")
+        (name, f"has the shape {tuple(found[name].shape)}, but in {start} {tuple(weight.shape)}")
         for name, weight in meant.items()
         if name in found and found[name].shape != weight.shape
     ]
-    wrong += [(name, "has values that are no finite numbers") for name in not_finite(found)]
+    wrong += [(name, "has non-finite values") for name in not_finite(found)]
     if wrong:
         raise UsageError(
             f"{where}: {len(wrong)} of the text encoder's weights are not those of an encoder that was trained from"
@@ -167,6 +167,7 @@ def _require_same_ids(work: AdoptWork, start: str, revision: str | None, *, alon
         same = alone or probed(tokenizer) == probed(load_tokenizer(expanded(work.encoder), work.revision))
     if not same:
         raise UsageError(
-            f"the tokenizer of '{work.encoder}' gives other ids than that of '{start}', with which its arm is compared",
+            f"the tokenizer of '{work.encoder}' gives different ids from that of '{start}', with which its arm is"
+            " compared",
             fix="name an encoder that was trained from the recipe's, or put it into a recipe of its own",
         )

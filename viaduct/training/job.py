@@ -100,7 +100,7 @@ def recomputing(model: nn.Module, *, asked: bool) -> Iterator[None]:
     if not getattr(encoder, "supports_gradient_checkpointing", False):
         kind = getattr(getattr(encoder, "config", None), "model_type", type(model).__name__)
         raise UsageError(
-            f"--gradient-checkpointing: the layers of this model ({kind}) cannot be computed once more",
+            f"--gradient-checkpointing: the layers of this model ({kind}) cannot be recomputed",
             fix="leave it out and use --micro-batch-tokens",
         )
     # Its public form changes name between versions, and also makes the embeddings require gradients not needed here.

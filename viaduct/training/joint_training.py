@@ -215,7 +215,7 @@ class JointTraining:
             trimmed = trim(encoder, used_ids(ids, self.tokenizer.all_special_ids))
         model = JointModel(encoder, parts, trimmed, self.tokenizer.mask_token_id).to(self.device)
         if self.replay is not None:
-            context.progress(0, 1, "noting the losses of text before the stage")
+            context.progress(0, 1, "measuring the losses on text before the stage")
             self.replay.begin(model, work.retention)
         retention.begin(encoder, work.retention)
         return model.to(self.device), origin
@@ -282,7 +282,7 @@ class JointTraining:
             member.finish(self.model, context.directory)
         forgotten = Retained(distance=0.0, before={}, after={}, head=self.head_origin)
         if self.replay is not None:
-            context.progress(1, 1, "noting the losses of text after the stage")
+            context.progress(1, 1, "measuring the losses on text after the stage")
             forgotten = forgotten.model_copy(update=self.replay.forgotten(self.model))
         self._save(encoder, state, forgotten)
         flops = 3 * forward_flops(encoder, state.tokens, state.squares)

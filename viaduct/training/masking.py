@@ -18,9 +18,7 @@ from viaduct.encode.tokens import Array
 from viaduct.errors import UsageError
 from viaduct.models.tokenizer import BLANK
 
-NO_MASKS = (
-    "leave out `replay`, objectives that fill in words, and distillation: they need an encoder that was so trained"
-)
+NO_MASKS = "leave out `replay`, objectives that fill in words, and distillation: they need an encoder trained that way"
 
 LONGEST_WORD = 3
 """Most pieces that are masked together: scripts without spaces would otherwise lose whole sentences."""
@@ -87,10 +85,10 @@ class Masking:
         Raises UsageError for a tokenizer that does not support it.
         """
         if tokenizer.mask_token_id is None:
-            raise UsageError("words are to be masked, and the encoder's tokenizer has no mask token", fix=NO_MASKS)
+            raise UsageError("words are to be masked, but the encoder's tokenizer has no mask token", fix=NO_MASKS)
         if whole_words and not any(piece.startswith(BLANK) for piece in tokenizer.get_vocab()):
             raise UsageError(
-                f"whole words are to be masked, and no piece of the tokenizer begins with '{BLANK}', as words do",
+                f"whole words are to be masked, but no piece of the tokenizer begins with '{BLANK}', as words do",
                 fix="set whole_words to false",
             )
         special_V = torch.zeros(len(tokenizer), dtype=torch.bool)

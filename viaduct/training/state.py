@@ -194,7 +194,7 @@ def resume(scratch: Path, model: nn.Module, optimizer: torch.optim.Optimizer) ->
             model.load_state_dict({**model.state_dict(), **load_file(place / "model.safetensors")})
             restore_optimizer(optimizer, load_file(place / "optimizer.safetensors"))
             return state
-        _LOG.warning("%s is damaged and removed: the training goes on from an older one, or begins again", place)
+        _LOG.warning("%s is damaged and removed: training resumes from an older one, or starts again", place)
         shutil.rmtree(place)
     return TrainingState()
 
@@ -219,7 +219,7 @@ def load_best(scratch: Path, model: nn.Module, state: TrainingState) -> None:
     """Set the model to the best weights. Raises StoreError if they are damaged."""
     path = _best(scratch, state.best_step)
     if not _has_best(scratch, state):
-        raise StoreError(f"{path} is damaged", fix="run again, which goes on from a checkpoint before it")
+        raise StoreError(f"{path} is damaged", fix="run again, which resumes from an earlier checkpoint")
     model.load_state_dict({**model.state_dict(), **load_file(path)})
 
 

@@ -63,7 +63,7 @@ class Team:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """The others are in the middle of a step: an error that may be retried in a single process may not be here."""
         if self.several and isinstance(error, (OSError, TransientError)):
-            raise ViaductError(f"a training on {self.ranks.count} devices has failed: {error}", fix=AGAIN) from error
+            raise ViaductError(f"training on {self.ranks.count} devices failed: {error}", fix=AGAIN) from error
 
     @contextlib.contextmanager
     def _answering(self) -> Iterator[None]:

@@ -101,4 +101,4 @@ class Trackers:
         except Exception as error:
             if tracker in self.names:
                 self.names.remove(tracker)
-                _LOG.warning("--track %s failed, and the run goes on without it: %s", tracker, error)
+                _LOG.warning("--track %s failed, and the run continues without it: %s", tracker, error)

@@ -34,7 +34,7 @@ Samples = Iterator[tuple[str, Picture, tuple[str, ...] | None]]
 """(id, image, captions) of each sample; captions are None if it has none in the language."""
 
 _DOWNLOAD = "download the file again: it may be cut off"
-_NAMES = "give every image a name of its own"
+_NAMES = "give every image its own name"
 
 
 class Extent(NamedTuple):
@@ -72,13 +72,13 @@ def _tar_members(path: Path, _stamp: Stamp) -> Mapping[str, Extent]:
             mark = file.read(tarfile.BLOCKSIZE)
             is_joined = any(block.strip(b"\0") for block in iter(lambda: file.read(1 << 20), b""))
     except (tarfile.TarError, OSError, ValueError) as error:
-        fix = "unpack a compressed one with gunzip, or copy it again"
+        fix = "unpack it with gunzip if compressed, or copy it again"
         raise DataError(f"cannot be read as a tar file: {error}", path=path, fix=fix) from error
     if mark != bytes(tarfile.BLOCKSIZE):  # tarfile itself treats a damaged or partial header as the end
         raise DataError(f"the tar file is damaged or cut off at byte {end:,}", path=path, fix=_DOWNLOAD)
     if is_joined:
         fix = "join tar files with `tar --concatenate`, or keep each of them"
-        raise DataError(f"more follows behind the archive's end at byte {end:,}", path=path, fix=fix)
+        raise DataError(f"more data follow the archive's end at byte {end:,}", path=path, fix=fix)
     return members
 
 
@@ -86,7 +86,7 @@ def _fault(member: tarfile.TarInfo, members: Mapping[str, Extent]) -> tuple[str,
     """(what is wrong with a member, how to fix it); None if nothing is wrong."""
     name = PurePosixPath(member.name)
     if name.is_absolute() or ".." in name.parts:
-        return "leads out of the archive", "write the tar file anew"
+        return "leads out of the archive", "recreate the tar file"
     if not (member.isfile() or member.isdir()) or member.issparse():
         return "is a link, a device or sparse", "add plain files"
     return ("occurs twice", "remove one of them") if member.name in members else None
@@ -220,7 +220,7 @@ def _tar_samples(path: Path) -> dict[str, dict[str, str]]:
         stem, _, ending = file.partition(".")
         endings = samples.setdefault(folder + slash + stem, {})
         if endings.setdefault(ending.lower(), member) != member:
-            message = f"the members '{endings[ending.lower()]}' and '{member}' differ in case only"
+            message = f"the members '{endings[ending.lower()]}' and '{member}' differ only in case"
             raise DataError(message, path=path, fix=_NAMES)
     used = {*PICTURES, "json", "txt"}
     return {name: endings for name, endings in samples.items() if used & set(endings)}

@@ -56,7 +56,7 @@ def caption_text(given: object, path: Path, place: PlaceInFile) -> str:
     if not isinstance(given, str):
         raise failure(f"the caption is {type(given).__name__}, but must be text", path, place)
     if _SURROGATE.search(given):
-        raise failure("the caption holds half a character (a lone surrogate)", path, place, "write it again as UTF-8")
+        raise failure("the caption holds half a character (a lone surrogate)", path, place, "rewrite it as UTF-8")
     text = _LINE_END.sub(" ", given.strip())
     if not text:
         raise failure("the caption is empty", path, place, "remove it, or the image if it has no other")
@@ -207,7 +207,7 @@ def read_tokens(path: Path, separator: str = "\t") -> Numbered:
         name, _, number = key.partition("#")
         number = number.rpartition("#")[2]
         if not parted or not name or not number.isdecimal() or len(number) > 9:
-            fix = "download the file again: it may be cut off or of another form"
+            fix = "download the file again: it may be cut off or in another format"
             raise DataError("not `image#number`, a separator and a caption", path=path, line=line, fix=fix)
         add_caption(captions, name, int(number), caption, path, line)
     if not text.endswith("\n"):

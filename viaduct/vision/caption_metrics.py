@@ -147,7 +147,7 @@ def document_frequency(
     if not captions or (len(captions) < FEWEST_IMAGES and not few_images):
         raise DataError(
             f"CIDEr-D: {len(captions)} images are too few to tell rare words from frequent ones",
-            fix=f"give the captions of {FEWEST_IMAGES} images or more as `documents`, or say `few_images`",
+            fix=f"give the captions of {FEWEST_IMAGES} images or more as `documents`, or set `few_images`",
         )
     counts: Counter[tuple[str, ...]] = Counter()
     for texts in captions.values():
@@ -198,7 +198,7 @@ def caption_retrieval(
     owner = np.asarray(image_of, dtype=np.intp)
     if not images * captions or owner.shape != (captions,) or owner.min() < 0 or owner.max() >= images:
         raise UsageError(
-            f"similarities of shape {similarity_IC.shape} and the images of {len(image_of):,} captions do not fit",
+            f"similarities of shape {similarity_IC.shape} and the images of {len(image_of):,} captions do not match",
             fix="give one row per image, one column per caption, and each caption's row",
         )
     lacking = np.setdiff1d(np.arange(images), owner)
@@ -225,7 +225,7 @@ def _captions(rows: Sequence[Row]) -> dict[str, tuple[str, ...]]:
     typed = rows_of(rows, Captioned, "caption scores")
     languages = sorted({row.language for row in typed})
     if len(languages) > 1:
-        raise DataError(f"caption scores are by language, and the rows are in {', '.join(languages)}")
+        raise DataError(f"caption scores are per language, but the rows are in {', '.join(languages)}")
     for row in typed:
         if not row.captions:
             raise unlabelled(row.id, "caption scores")

@@ -65,7 +65,7 @@ def caption_set(rows: Sequence[Captioned], languages: Sequence[str], asked: Capt
         chosen = [members[int(generator.integers(len(members)))] for _, members in sorted(own.items())]
     flat = [(row, at) for row in chosen for at in range(len(row.captions))]
     if not flat:
-        raise DataError(f"{asked.card}: no image with a caption is left", fix="check `viaduct check` for this card")
+        raise DataError(f"{asked.card}: no image with a caption is left", fix="see `viaduct check` for this card")
     return CaptionSet(
         captions=[Sentence(f"{row.id}/{at}", row.language, row.captions[at]) for row, at in flat],
         image_of=np.array([kept[row.id] for row, _ in flat]),

@@ -74,7 +74,7 @@ class Features:
             return np.fromiter((self._index[picture] for picture in ids), dtype=np.int64)
         except KeyError as error:
             picture = str(error.args[0])
-            why = self.missing.get(picture, "it is not among the pictures that were asked for")
+            why = self.missing.get(picture, "it is not among the requested pictures")
             raise DataError(f"the picture '{picture}' has no features: {why}") from error
 
     def tokens(self, wanted: Sequence[str] | Array) -> Array:
@@ -137,7 +137,7 @@ def _unreadable(missing: Mapping[str, str], asked: int) -> DataError:
     more = f"\n    and {len(missing) - NAMED:,} more" if len(missing) > NAMED else ""
     return DataError(
         f"{len(missing):,} of {asked:,} images cannot be read:{''.join(named)}{more}",
-        fix="repair or replace the files, or leave the images out (skip_damaged); the others are not computed again",
+        fix="repair or replace the files, or leave the images out (skip_damaged); the others are not recomputed",
     )
 
 
@@ -192,7 +192,7 @@ class _Build:
         self.progress(self.done, self.total, f"{what}, {self.done:,} of {self.total:,} images")
 
     def _tell_waiting(self) -> None:
-        self._tell("waiting for another process that computes features")
+        self._tell("waiting for another process to compute features")
 
     def _compute_shard(self, opened: Iterator[list[_Opened]]) -> None:
         """Compute and write one shard."""
@@ -243,7 +243,7 @@ class _Build:
             try:
                 image = None if self._is_known(picture) else self.opener(picture)
                 if image is not None and max(image.size) > NARROWEST * min(image.size):
-                    raise DataError(f"{image.width} x {image.height} pixels are too narrow", path=Path(picture.path))
+                    raise DataError(f"{image.width} x {image.height} pixels is too narrow", path=Path(picture.path))
                 found.append((picture, image))
             except DataError as error:
                 found.append((picture, error))

@@ -223,16 +223,16 @@ def _check_captions(captions: Captions, where: str) -> None:
         raise UsageError(f"{where}: objectives {', '.join(names) or 'none'}", fix="name each objective once")
     if captions.image == "none" and apart:
         fix = 'use another `image`, such as "null"'
-        raise UsageError(f"{where}: without images there is no {', '.join(sorted(apart))}", fix=fix)
+        raise UsageError(f"{where}: not possible without images: {', '.join(sorted(apart))}", fix=fix)
     if captions.image == "text" and names != ["contrastive"]:
         fix = "use the objective contrastive alone"
-        raise UsageError(f"{where}: captions can stand for images in contrastive only", fix=fix)
+        raise UsageError(f"{where}: captions can replace images only in contrastive", fix=fix)
     if captions.retrieval_languages and ("contrastive" not in names or captions.image == "text"):
         fix = "add the objective contrastive, or leave retrieval_languages out"
-        raise UsageError(f"{where}: images are looked for by captions in stages with contrastive only", fix=fix)
+        raise UsageError(f"{where}: images can be retrieved by caption only in stages with contrastive", fix=fix)
     if captions.negatives and captions.tower_layers:
         fix = "set negatives=0, or tower_layers=0"
         raise UsageError(f"{where}: further negatives need features that are not trained", fix=fix)
     if captions.negatives and (captions.contrast != "softmax" or "contrastive" not in names):
         fix = 'set contrast="softmax", or negatives=0'
-        raise UsageError(f"{where}: further negatives belong to contrastive with softmax", fix=fix)
+        raise UsageError(f"{where}: further negatives need contrastive with softmax", fix=fix)

@@ -34,7 +34,7 @@ Fault = Literal["missing", "not an image", "damaged", "too large", "animated", "
 """Why an image cannot be used."""
 
 _FIXES: dict[Fault, str] = {
-    "missing": "copy it to its place",
+    "missing": "copy it into place",
     "not an image": "remove it, or convert it",
     "damaged": "copy it again",
     "too large": "scale it down, or raise max_pixels",
@@ -87,7 +87,7 @@ def open_picture(picture: Picture, *, max_pixels: int = MAX_PIXELS) -> Image.Ima
 def _check_header(image: Image.Image, picture: Picture, max_pixels: int) -> None:
     width, height = image.size
     if width * height > max_pixels:
-        raise PictureError("too large", f"{width:,} x {height:,} pixels, and {max_pixels:,} are allowed", picture)
+        raise PictureError("too large", f"{width:,} x {height:,} pixels, but only {max_pixels:,} are allowed", picture)
     if image.format != "MPO" and getattr(image, "is_animated", False):  # looks for a second frame
         raise PictureError("animated", f"{image.format} with several frames or pages", picture)
 
@@ -137,4 +137,4 @@ def picture_bytes(picture: Picture, *, max_bytes: int | None = None) -> bytes:
 
 def _check_bytes(size: int, picture: Picture, max_bytes: int | None) -> None:
     if max_bytes is not None and size > max_bytes:
-        raise PictureError("too large", f"{size:,} bytes, and {max_bytes:,} are allowed", picture)
+        raise PictureError("too large", f"{size:,} bytes, but only {max_bytes:,} are allowed", picture)

@@ -96,7 +96,7 @@ class PicturedField(RecipeField[PicturedTask]):
             return
         card_of_kind(census, asked.card, "pictured", f"{where}: pictured")
         if CAPTIONS.of(owner) is not None:
-            raise UsageError(f"{where} has both `captions` and `pictured`", fix="make two arms of it")
+            raise UsageError(f"{where} has both `captions` and `pictured`", fix="split it into two arms")
 
     def gaps(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> list[Gap]:
         """A tower that cannot be loaded, missing rows, and rows without the premise text that is to be shown."""
@@ -114,7 +114,7 @@ class PicturedField(RecipeField[PicturedTask]):
             bare = [row for row in rows if isinstance(row, Pictured) and row.premise is None]
             if bare:
                 why = f"{len(bare):,} of {len(rows):,} rows do not say in words what the image shows"
-                found.append(Gap(f"{asked.card} {split}", code, f'{why}, and the premise is "{asked.premise}"'))
+                found.append(Gap(f"{asked.card} {split}", code, f'{why}, but the premise is "{asked.premise}"'))
         return found
 
     def work_fields(self, kind: str) -> Mapping[str, tuple[Any, Any]]:

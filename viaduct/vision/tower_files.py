@@ -49,8 +49,8 @@ def from_transformers(name: str) -> Any:
     except (ImportError, RuntimeError, OSError) as error:
         raise UsageError(
             f"transformers cannot import {name}: {first_line(error)}",
-            fix="a torchvision that does not fit torch is the usual cause: `pip uninstall torchvision`, which nothing"
-            " here needs; `viaduct doctor` says more",
+            fix="the usual cause is a torchvision that does not match torch: `pip uninstall torchvision`, which nothing"
+            " here needs; see `viaduct doctor`",
         ) from error
 
 
@@ -84,7 +84,7 @@ def tower_folder(name: str, revision: str | None, others: Collection[str]) -> Pa
         close = nearest(name, KNOWN_TOWERS)
         hint = f" Did you mean '{close}'?" if close and close != name else ""
         raise UsageError(
-            f"the Hub does not give the image tower '{name}' at revision {revision}: {first_line(error)}.{hint}",
+            f"the Hub does not provide the image tower '{name}' at revision {revision}: {first_line(error)}.{hint}",
             fix="connect to the network, accept the model's licence on its page if it has one, or name a local folder",
         ) from error
 
@@ -106,7 +106,7 @@ def weights(folder: Path) -> list[Path]:
     """The files that transformers reads the weights from. Raises UsageError if any are missing."""
     if (folder / "model.safetensors").is_file():
         return [folder / "model.safetensors"]
-    fix = "take a revision that has model.safetensors, or convert the weights with `save_pretrained`"
+    fix = "use a revision that has model.safetensors, or convert the weights with `save_pretrained`"
     if not (folder / "model.safetensors.index.json").is_file():
         raise UsageError(f"the image tower's folder {folder} has no model.safetensors", fix=fix)
     parts = tower_json(folder, "model.safetensors.index.json", fix=fix).get("weight_map", {})
@@ -126,20 +126,20 @@ def processor(folder: Path) -> Any:
     except AttributeError as error:
         raise UsageError(
             f"the image processor in {folder}, {stated}, has no Pillow form in this version of transformers",
-            fix="take a tower with the image processor of CLIP, SigLIP, ViT, DINO or ConvNeXt",
+            fix="use a tower with the image processor of CLIP, SigLIP, ViT, DINO or ConvNeXt",
         ) from error
     return form.from_pretrained(folder, local_files_only=True)
 
 
 def _stated(folder: Path) -> str:
     """The name of the image processor, from the file that transformers prefers."""
-    fix = "copy preprocessor_config.json from where the weights come from"
+    fix = "copy preprocessor_config.json from the source of the weights"
     nested = "processor_config.json"
     settings = tower_json(folder, nested, fix=fix).get("image_processor") if (folder / nested).is_file() else None
     settings = settings or tower_json(folder, "preprocessor_config.json", fix=fix)
     stated = settings.get("image_processor_type") or settings.get("feature_extractor_type")
     if not isinstance(stated, str):
-        raise UsageError(f"the image processor in {folder} does not say its image_processor_type", fix=fix)
+        raise UsageError(f"the image processor in {folder} does not state its image_processor_type", fix=fix)
     return stated
 
 

@@ -103,8 +103,8 @@ class Tower:
             half_NPD = tokens_NPD.astype(np.float16)
         if not np.isfinite(half_NPD).all() or not np.isfinite(vector_ND).all():
             raise UsageError(
-                f"the image tower '{self.name}' gives values that are no numbers or beyond float16 (65,504)",
-                fix="take another tower; this one's weights may be damaged",
+                f"the image tower '{self.name}' gives values that are not numbers or beyond float16 (65,504)",
+                fix="use another tower; this one's weights may be damaged",
             )
         return half_NPD, vector_ND
 
@@ -119,7 +119,7 @@ def load_tower(
     image tower, weights or an image processor.
     """
     if max_tokens < 1:
-        raise UsageError(f"at most {max_tokens} tokens of an image are asked for", fix="allow at least 1; 64 is usual")
+        raise UsageError(f"at most {max_tokens} tokens of an image are requested", fix="allow at least 1; 64 is usual")
     if name in GRIDS:
         return _raw_patches(name, max_tokens)
     folder = tower_files.tower_folder(name, revision, GRIDS)
@@ -128,7 +128,7 @@ def load_tower(
     family = FAMILIES.get(kind.removesuffix("_vision_model"))
     if family is None:
         raise UsageError(
-            f"'{name}' is not an image tower that can be used: its config.json has the model_type '{kind}'",
+            f"'{name}' is not a supported image tower: its config.json has the model_type '{kind}'",
             fix=f"give a model of one of these types: {', '.join(sorted(FAMILIES))}",
         )
     weights = tower_files.weights(folder)
@@ -154,7 +154,7 @@ def load_tower(
 def _raw_patches(name: str, max_tokens: int) -> Tower:
     grid, patch = GRIDS[name], RAW_SIDE // GRIDS[name]
     if grid * grid > max_tokens:
-        raise UsageError(f"'{name}' has {grid * grid} tokens, and {max_tokens} are allowed", fix="allow more")
+        raise UsageError(f"'{name}' has {grid * grid} tokens, but only {max_tokens} are allowed", fix="allow more")
 
     def compute(images: Sequence[Image.Image]) -> tuple[Array, Array]:
         tokens_NPD = np.empty((len(images), grid * grid, patch * patch * 3), np.float32)
@@ -191,7 +191,7 @@ class _Model:
     @cached_property
     def module(self) -> Any:
         """The torch module, ready to be called. Raises UsageError if the weights do not match config.json."""
-        fix = "its config.json and its weights do not belong together, or are damaged; download it again"
+        fix = "its config.json and its weights do not match, or are damaged; download it again"
         try:
             module, info = tower_files.from_transformers(self.family.model).from_pretrained(
                 self.folder,

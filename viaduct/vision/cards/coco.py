@@ -76,7 +76,7 @@ def _with_ids(path: Path, content: object, key: str, word: str) -> Iterator[tupl
 
 def _id(path: Path, given: object, place: str, key: str) -> str:
     if not isinstance(given, Mapping) or key not in given:
-        raise failure(f"it has no '{key}'", path, place, "give a captions file of COCO's form")
+        raise failure(f"it has no '{key}'", path, place, "give a captions file in COCO's format")
     value = given[key]
     if not isinstance(value, int | str) or isinstance(value, bool):
         raise failure(f"'{key}' is {value!r}, but must be a number or text", path, place)

@@ -52,7 +52,7 @@ def read_bars(path: Path, unparted: Collection[tuple[str, int]] = UNPARTED) -> N
             fields = [fields[0], match[1], match[2]]
         if len(fields) != 3 or not fields[1].isdecimal():
             message = f"not `image| number| caption`: '{without_end(text)[:60]}'"
-            raise DataError(message, path=path, line=line, fix="part name, number and caption by bars")
+            raise DataError(message, path=path, line=line, fix="separate name, number and caption with bars")
         add_caption(captions, fields[0], int(fields[1]), fields[2], path, line)
     return captions
 

@@ -42,13 +42,13 @@ def read(files: Files, language: str, split: str) -> Iterator[Captioned]:
     for path in files["rows"]:
         match = _NAME.fullmatch(path.name)
         if match is None:
-            raise DataError("its name is not NUMBER_title.md", path=path, fix="keep the name it is published with")
+            raise DataError("its name is not NUMBER_title.md", path=path, fix="keep its published name")
         if match[1] in stories:
             raise DataError(f"story {match[1]} is also {stories[match[1]].name}", path=path, fix="remove one of them")
         stories[match[1]] = path
     chosen = {story: path for story, path in stories.items() if part_of("storybooks", story) == split}
     if not chosen:
-        raise NoRowsError(f"no story of {split} is there in '{language}'", path=files["rows"][0].parent)
+        raise NoRowsError(f"no story of {split} is available in '{language}'", path=files["rows"][0].parent)
     for story, path in chosen.items():
         yield from _story(path, story, language)
 
