@@ -112,9 +112,9 @@ def check(
     data: Data = None,
     json: Json = False,
 ) -> None:
-    """Show what the data folder holds: counts, labels, lengths, duplicates and overlap.
+    """Show what the data folder holds. Exits with status 1 if files are damaged.
 
-    For a single TASK also shows its first row. Exits with status 1 if files are damaged."""
+    Shows counts, labels, lengths, duplicates and overlap; for a single TASK also its first row."""
     from viaduct import api, tables
 
     found = api.check(name, data=data)
