@@ -34,8 +34,8 @@ from verdicts_world import Scenario, World, arm_names, draw, with_size
 
 from viaduct.metrics.verdict import Decision, decide
 from viaduct.report import claims
-from viaduct.report.contrast import MEANS, TASKS, Contrast, Contrasts
-from viaduct.report.contrasts import Comparing, compare
+from viaduct.report.contrast import Contrast, Contrasts
+from viaduct.report.contrasts import MEANS, TASKS, Comparing, compare
 
 LIBRARY = Path(__file__).parent / "scenarios"
 PART = 50

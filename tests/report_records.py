@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from viaduct.languages import XTREME
+from viaduct.report.contrast import Contrasts
+from viaduct.report.contrasts import Comparing, contrasts
 from viaduct.results.outcomes import LanguageOutcomes
 from viaduct.results.record import About, DataNote, ResultRow, StageCost, SubstitutionNote
 
@@ -205,3 +207,9 @@ def _cost(about: About, arm: str, task: str, stage: str, path: str, seed: int, s
         versions=about.versions,
         finished="2026-01-15T12:30:00Z",
     )
+
+
+def contrasts_of(run: Run, *, outcomes: Any = None, asked: Any = (), unlike: Any = None, **about: object) -> Contrasts:
+    """A run's comparisons, with outcomes by example."""
+    changed = run.about.model_copy(update=about)
+    return contrasts(changed, run.rows, Comparing.of(changed, asked, unlike), outcomes or Outcomes(run.rows))

@@ -1,4 +1,4 @@
-"""Differences between arms: the right mean by brute force, the steps in which they are decided, what is not claimed."""
+"""Differences between arms: the right mean by brute force, and what is not claimed."""
 
 from __future__ import annotations
 
@@ -6,27 +6,14 @@ from statistics import fmean
 
 import pytest
 from report_page import main_row, outline
-from report_records import TASKS, Outcomes, Run, gains, make_run
+from report_records import TASKS, Outcomes, Run, contrasts_of, gains, make_run
 
 from viaduct.errors import UsageError
 from viaduct.languages import INDO_EUROPEAN, family_of
-from viaduct.report.contrast import (
-    DECIDING,
-    ENGLISH_MEANS,
-    IN_ENGLISH,
-    MEANS,
-    OTHER_ENGLISH,
-    OTHER_MEANS,
-    OTHER_TASKS,
-    Contrasts,
-    contrast_lines,
-)
-from viaduct.report.contrasts import TASKS as BY_TASK
-from viaduct.report.contrasts import Comparing, contrasts  # fmt: skip
+from viaduct.report.contrast import IN_ENGLISH, contrast_lines
+from viaduct.report.contrasts import OTHER_MEANS, contrasts
 from viaduct.report.page import Asked, write
-from viaduct.report.table import build_tables
-from viaduct.report.words import sentence, summary
-from viaduct.results.record import declared_seeds
+from viaduct.report.words import sentence
 
 SMALL = ("xnli", "xquad", "bucc")
 SEEDS = (1, 2, 3)
@@ -36,12 +23,6 @@ def mixed(**changes):
     """A run whose arms are higher, lower, equivalent, and too noisy to tell."""
     made = {"tasks": ("xnli", "tatoeba"), "arms": ("none", "up", "down", "same", "noisy")} | changes
     return gains(make_run(**made), up=(0.03, 0.002), down=(-0.03, 0.002), same=(0.0, 0.001), noisy=(0.004, 0.06))
-
-
-def of(run, *, outcomes=None, asked=(), unlike=None, **about) -> Contrasts:
-    """With outcomes by example."""
-    changed = run.about.model_copy(update=about)
-    return contrasts(changed, run.rows, Comparing.of(changed, asked, unlike), outcomes or Outcomes(run.rows))
 
 
 def score(run, arm, seed, task, code):
@@ -62,7 +43,7 @@ def test_the_mean_is_that_of_tasks_of_their_languages_without_english():
         for code in (*others[task], "en")
         if task != "bucc" or code != "en"
     }
-    found = of(run)
+    found = contrasts_of(run)
     one = found.of("snli-mnli")
     by_task = {task: fmean(gain[task, code] for code in others[task]) for task in SMALL}
     assert one.mean == pytest.approx(fmean(by_task.values()), abs=1e-12)
@@ -78,7 +59,7 @@ def test_the_mean_is_that_of_tasks_of_their_languages_without_english():
 
 def test_english_has_a_contrast_of_its_own():
     run = make_run(tasks=SMALL)
-    found = of(run)
+    found = contrasts_of(run)
     one = found.of("snli-mnli", IN_ENGLISH)
     gain = [
         score(run, "snli-mnli", seed, task, "en") - score(run, "none", seed, task, "en")
@@ -91,21 +72,21 @@ def test_english_has_a_contrast_of_its_own():
 
 def test_families_and_other_groups_are_parts_of_the_whole():
     run = make_run(tasks=SMALL)
-    whole = of(run).of("snli-mnli")
+    whole = contrasts_of(run).of("snli-mnli")
     assert {code for group in whole.families.values() for code in group.languages} == set(whole.weights)
     assert all(family_of(code) == name for name, group in whole.families.items() for code in group.languages)
     shares = {name: sum(whole.weights[code] for code in group.languages) for name, group in whole.families.items()}
     assert sum(shares[name] * group.mean for name, group in whole.families.items()) == pytest.approx(whole.mean)
-    bucc = of(run).of("snli-mnli", "bucc")
+    bucc = contrasts_of(run).of("snli-mnli", "bucc")
     groups = bucc.group_means({"de": "with", "fr": "with", "zh": "without", "sw": "without", "en": "with"})
     assert {name: group.languages for name, group in groups.items()} == {"with": ("de", "fr"), "without": ("zh",)}
     assert groups["with"].mean == pytest.approx(fmean(bucc.by_code[code] for code in ("de", "fr")))
-    families = [line for line in contrast_lines(of(run)) if line["family"] != "all"]
+    families = [line for line in contrast_lines(contrasts_of(run)) if line["family"] != "all"]
     assert {line["task"] for line in families} == {"all"} and all(line["verdict"] is None for line in families)
 
 
 def test_verdicts_follow_the_rules():
-    found = of(mixed())
+    found = contrasts_of(mixed())
     verdicts = {arm: found.of(arm).verdict for arm in ("up", "down", "same", "noisy")}
     assert verdicts == {"up": "higher", "down": "lower", "same": "equivalent", "noisy": "no measurable difference"}
     assert found.of("up").decision.stars and not found.of("noisy").decision.stars
@@ -115,94 +96,8 @@ def test_verdicts_follow_the_rules():
     assert found.of("noisy").detectable > 0.02, "it excludes little"
 
 
-def test_comparisons_are_decided_in_steps_each_corrected_for_its_own_number():
-    run = make_run(tasks=SMALL, arms=("none", "a", "b", "c", "d"))
-    run = gains(run, **dict.fromkeys("bcd", (0.0, 0.01)), a=(0.003, 0.01))
-    deciding = (("a", "none"), ("b", "c", "xnli"))
-    found = of(run, deciding=deciding, compare=(("c", "d"),))
-    steps = {}
-    for one in found.found:
-        steps.setdefault(one.step, []).append(one)
-    members = {name: [(one.arm, one.against, one.task) for one in own] for name, own in steps.items()}
-    assert members[DECIDING] == [("a", "none", ""), ("b", "c", "xnli")]
-    assert members[MEANS] == [(arm, "none", "") for arm in "bcd"]
-    assert members[BY_TASK] == [(arm, "none", task) for arm in "abcd" for task in SMALL]
-    assert members[OTHER_MEANS] == [("c", "d", ""), ("b", "c", "")]
-    assert len(members[OTHER_TASKS]) == 5
-    assert members[ENGLISH_MEANS] == [(arm, "none", IN_ENGLISH) for arm in "abcd"] and len(members[OTHER_ENGLISH]) == 2
-    for own in steps.values():
-        assert {one.decision.comparisons for one in own} == {len(own)}, "nobody found, so nobody's share is left"
-        for one in own:
-            assert one.decision.p_value == pytest.approx(min(1.0, len(own) * one.estimate.p_value))
-    plain = of(run)
-    assert plain.of("a").decision.p_value > found.of("a").decision.p_value, "deciding comparisons are fewer"
-    assert plain.of("a").estimate == found.of("a").estimate
-    told = summary(run.about.model_copy(update={"deciding": deciding}), build_tables(run.about, run.rows), found)
-    assert [name.partition(" ")[0] for name in told.deciding] == [one[0] for one in deciding]
-
-
-def test_what_was_declared_and_is_not_run_yet_is_corrected_for():
-    """Else a run that is looked at early is "higher" with what it cannot keep when it is whole."""
-    run = gains(make_run(tasks=SMALL, arms=("none", "a", "b")), a=(0.003, 0.01), b=(0.0, 0.01))
-    run = run._replace(rows=tuple(row for row in run.rows if row.arm != "b"))
-    deciding = (("a", "none"), ("b", "none"), ("b", "a", "xnli"))
-    (one,) = (found for found in of(run, deciding=deciding).found if found.step == DECIDING)
-    assert one.decision.comparisons == 3
-    assert one.decision.p_value == pytest.approx(min(1.0, 3 * one.estimate.p_value))
-
-
-def test_an_interval_without_zero_that_decides_nothing_has_the_corrected_p_value_beside_it():
-    run = gains(make_run(tasks=SMALL, arms=("none", "a", "b")), a=(0.0025, 0.01), b=(0.0, 0.01))
-    about = run.about.model_copy(update={"deciding": (("a", "none"), ("b", "none"), ("b", "a", "xnli"))})
-    found = contrasts(about, run.rows, Comparing.of(about), Outcomes(run.rows))
-    one = found.of("a")
-    assert one.estimate.interval[0] > 0 and one.verdict == "no measurable difference"
-    told = summary(about, build_tables(about, run.rows), found).deciding
-    assert f"p = {one.decision.p_value:.3f} after correction for 3 comparisons)" in told["a against none"]
-    assert "p = " not in told["b against none"], "its interval says so itself"
-
-
-def test_a_comparison_is_decided_in_the_mean_over_the_tasks_that_it_names():
-    run = gains(make_run(tasks=SMALL, arms=("none", "a", "b")), a=(0.004, 0.01), b=(0.0, 0.01))
-    found = of(run, deciding=(("a", "none", "bucc", "xnli"), ("b", "none", "xquad")))
-    one = found.of("a", "bucc, xnli")
-    both = [found.of("a", task).mean for task in ("bucc", "xnli")]
-    assert (one.mean, one.tasks, one.step) == (pytest.approx(fmean(both)), ("bucc", "xnli"), DECIDING)
-    assert [one.decision.comparisons for one in found.found if one.step == DECIDING] == [2, 2]
-    assert found.of("a").tasks == SMALL and found.of("a").step == MEANS, "the mean over all is one of the others"
-    about = run.about.model_copy(update={"deciding": (("a", "none", "bucc", "xnli"), ("b", "none", "xquad"))})
-    told = summary(about, build_tables(about, run.rows), found)
-    assert "in the mean over 2 tasks (bucc, xnli)" in told.deciding["a against none on bucc and xnli"]
-    assert "bucc, xnli" not in told.verdicts["a"], "no task of that name"
-
-
-def test_nothing_is_decided_on_fewer_tasks_than_were_named():
-    run = gains(make_run(tasks=SMALL, arms=("none", "a"), absent=(("a", "xnli", "*"),)), a=(0.1, 0.001))
-    one = of(run, deciding=(("a", "none", "bucc", "xnli"),)).of("a", "bucc, xnli")
-    assert one.mean > 0.05 and one.verdict == "no verdict"
-    assert one.estimate.why_not == "declared to include xnli, on which the two have no result in common"
-
-
-def test_further_seeds_count_in_what_they_decide_and_nowhere_else():
-    run = gains(make_run(tasks=SMALL, arms=("none", "a", "b"), seeds=range(1, 7)), a=(0.003, 0.01), b=(0.0, 0.01))
-    deciding = (("a", "none", "bucc", "xnli"),)
-    about = run.about.model_copy(update={"seeds": SEEDS, "further_seeds": (4, 5, 6), "deciding": deciding})
-    rows = [row for row in run.rows if row.seed in declared_seeds(about, row.arm, row.task)]
-    assert {(row.arm, row.task) for row in rows if row.seed > 3} == {
-        (a, t) for a in ("none", "a") for t in deciding[0][2:]
-    }
-    found = contrasts(about, rows, Comparing.of(about), Outcomes(rows))
-    assert found.of("a", "bucc, xnli").seeds == (1, 2, 3, 4, 5, 6)
-    assert (found.of("a").seeds, found.of("a").missing) == (SEEDS, ())
-    three = contrasts(run.about.model_copy(update={"seeds": SEEDS}), [row for row in rows if row.seed < 4])
-    assert found.of("b").mean == three.of("b").mean and found.of("b").seeds == SEEDS
-    tables, fewer = build_tables(about, rows), build_tables(about, [row for row in rows if row.seed < 4])
-    assert tables.averages == fewer.averages, "no seed that has some tasks only"
-    assert not any(cell.missing for cell in tables.averages)
-
-
 def test_a_comparison_leaves_its_share_only_when_more_than_the_margin_is_shown():
-    found = of(mixed())
+    found = contrasts_of(mixed())
     assert {arm: found.of(arm).decision.comparisons for arm in ("up", "down", "same", "noisy")} == {
         "up": 4, "down": 4, "same": 2, "noisy": 2,
     }  # fmt: skip
@@ -211,24 +106,24 @@ def test_a_comparison_leaves_its_share_only_when_more_than_the_margin_is_shown()
 def test_any_two_arms_can_be_asked_for():
     run = make_run(tasks=SMALL)
     pair = ("caption-contrast", "snli-mnli")
-    found = of(run, asked=[pair, pair])
+    found = contrasts_of(run, asked=[pair, pair])
     asked = [one for one in found.found if one.against == "snli-mnli"]
     assert [one.task for one in asked] == ["", *SMALL, IN_ENGLISH]
     assert asked[0].mean == pytest.approx(found.of("caption-contrast").mean - found.of("snli-mnli").mean)
     assert asked[0].step == OTHER_MEANS and asked[0].decision.comparisons == 1, "corrected by itself"
     with pytest.raises(UsageError, match="Did you mean 'snli-mnli'"):
-        of(run, asked=[("caption-contrast", "snli-mnl")])
+        contrasts_of(run, asked=[("caption-contrast", "snli-mnl")])
     without = make_run(tasks=SMALL, arms=("caption-contrast", "snli-mnli"))
-    assert {one.against for one in of(without, asked=[pair]).found} == {"snli-mnli"}
+    assert {one.against for one in contrasts_of(without, asked=[pair]).found} == {"snli-mnli"}
 
 
 def test_only_what_both_have_in_full_is_compared_and_said():
     run = make_run(tasks=SMALL, absent=(("snli-mnli", "xquad", "*"), ("snli-mnli", "xnli", "sw")))
-    whole = of(run).of("snli-mnli")
+    whole = contrasts_of(run).of("snli-mnli")
     assert whole.tasks == ("xnli", "bucc") and "sw" not in whole.by_code and whole.missing == ("xquad", "xnli in sw")
     assert whole.verdict == "higher", "of what both have"
     half = [row for row in run.rows if (row.arm, row.task, row.seed) != ("snli-mnli", "bucc", 2)]
-    unequal = of(Run(run.about, half, ()))
+    unequal = contrasts_of(Run(run.about, half, ()))
     whole = unequal.of("snli-mnli")
     assert whole.seeds == (1, 3) and "seed 2" in whole.missing and whole.verdict == "no verdict"
     assert unequal.of("snli-mnli", "xnli").seeds == SEEDS and unequal.of("snli-mnli", "xnli").verdict != "no verdict"
@@ -236,20 +131,20 @@ def test_only_what_both_have_in_full_is_compared_and_said():
     assert "no verdict: needs at least 3 seeds, has 2." in said and "By task: higher on xnli" in said
     assert said.endswith("Left out, because the two arms do not both have complete results: xquad, seed 2, xnli in sw.")
     none = [row for row in run.rows if row.arm != "snli-mnli"]
-    assert {one.arm for one in of(Run(run.about, none, ())).found} == {"caption-contrast"}
+    assert {one.arm for one in contrasts_of(Run(run.about, none, ())).found} == {"caption-contrast"}
 
 
 def test_a_language_that_one_seed_lacks_takes_the_seed_away():
     run = make_run(tasks=("xnli",), arms=("none", "snli-mnli"))
     rows = [row for row in run.rows if (row.arm, row.seed, row.language) != ("snli-mnli", 3, "sw")]
-    whole = of(Run(run.about, rows, ())).of("snli-mnli")
+    whole = contrasts_of(Run(run.about, rows, ())).of("snli-mnli")
     assert (whole.seeds, whole.missing, whole.verdict) == ((1, 2), ("seed 3",), "no verdict")
 
 
 def test_arms_that_no_seed_enters_are_paired_with_every_seed():
     run = make_run(tasks=("tatoeba",))
     rows = [row for row in run.rows if row.arm != "none" or row.seed == 1]
-    found = of(Run(run.about, rows, ())).of("snli-mnli")
+    found = contrasts_of(Run(run.about, rows, ())).of("snli-mnli")
     assert found.seeds == SEEDS and found.verdict == "higher"
 
 
@@ -298,18 +193,20 @@ def test_at_chance_and_at_the_ceiling_nothing_is_equivalent():
     run = make_run(tasks=("xnli",), arms=("none", "same"))
     for level, said in ((0.2, "at chance"), (0.995, "at the ceiling")):
         rows = [row.model_copy(update={"value": level + row.seed / 1e4 * (row.arm == "same")}) for row in run.rows]
-        found = of(Run(run.about, rows, ()))
+        found = contrasts_of(Run(run.about, rows, ()))
         one = found.of("same")
         assert found.levels == {("none", "xnli"): said, ("same", "xnli"): said}
         assert one.decision.p_equivalence < 0.05 and one.verdict == "no measurable difference"
         assert one.meaningless == f"same is {said} on xnli"
         assert f"it could not be called equivalent: same is {said} on xnli" in sentence(one, ())
     rows = [row.model_copy(update={"value": 0.6 + row.seed / 1e4 * (row.arm == "same")}) for row in run.rows]
-    assert of(Run(run.about, rows, ())).of("same").verdict == "equivalent"
+    assert contrasts_of(Run(run.about, rows, ())).of("same").verdict == "equivalent"
     run = make_run(tasks=("xnli", "tatoeba"), arms=("none", "same"))
     lows = {"xnli": 0.2, "tatoeba": 0.6}
     rows = [row.model_copy(update={"value": lows[row.task] + row.seed / 1e4 * (row.arm == "same")}) for row in run.rows]
-    assert of(Run(run.about, rows, ())).of("same").verdict == "no measurable difference", "one of the tasks is enough"
+    assert contrasts_of(Run(run.about, rows, ())).of("same").verdict == "no measurable difference", (
+        "one of the tasks is enough"
+    )
 
 
 def test_english_has_its_own_chance_and_ceiling():
@@ -321,7 +218,7 @@ def test_english_has_its_own_chance_and_ceiling():
             row.model_copy(update={"value": values[row.language == "en"] + row.seed / 1e4 * (row.arm == "same")})
             for row in run.rows
         ]
-        return of(Run(run.about, rows, ()))
+        return contrasts_of(Run(run.about, rows, ()))
 
     assert found(0.995, 0.7).of("same", IN_ENGLISH).meaningless == "same is at the ceiling on xnli"
     assert not found(0.995, 0.7).of("same").meaningless
@@ -341,7 +238,7 @@ def test_english_alone_is_reported(tmp_path):
 def test_languages_that_only_one_arm_has_are_named():
     run = mixed()
     rows = [row for row in run.rows if not (row.arm == "up" and row.language in ("sw", "th"))]
-    one = of(Run(run.about, rows, ())).of("up")
+    one = contrasts_of(Run(run.about, rows, ())).of("up")
     assert one.missing == ("xnli in sw, th", "tatoeba in sw, th")
     assert "the two arms do not both have complete results: xnli in sw, th" in sentence(one, ())
 
@@ -349,34 +246,15 @@ def test_languages_that_only_one_arm_has_are_named():
 def test_where_languages_cannot_say_there_is_no_verdict_for_languages_like_these():
     run = mixed(tasks=("xnli",))
     few = [row for row in run.rows if row.language in ("en", "de", "fr")]
-    one = of(Run(run.about, few, ()), question="languages like these").of("up")
+    one = contrasts_of(Run(run.about, few, ()), question="languages like these").of("up")
     assert (one.verdict, one.estimate.spread) == ("no verdict", None)
     assert one.estimate.why_not.startswith("too few language families")
-    assert of(Run(run.about, few, ())).of("up").verdict == "higher"
-
-
-def test_with_many_arms_what_decides_has_a_line_of_its_own():
-    run = gains(make_run(tasks=("xnli",), arms=("none", *"abcde")), a=(0.05, 0.002))
-    about = run.about.model_copy(update={"deciding": (("a", "none"),)})
-    found = contrasts(about, run.rows, Comparing.of(about), Outcomes(run.rows))
-    told = summary(about, build_tables(about, run.rows), found)
-    assert told.deciding["a against none"].startswith("higher on xnli alone (+5.0 points, 95 % interval")
-
-
-def test_a_mean_over_one_task_says_what_was_declared_of_that_task():
-    """It was corrected for itself alone, and called higher what does not decide so."""
-    run = gains(make_run(tasks=("xnli",), arms=("none", *"abc")), a=(0.05, 0.01), b=(0.05, 0.04), c=(0.05, 0.04))
-    pairs = (("a", "b"), ("a", "c"), ("b", "c"), ("a", "none"))
-    found = of(run, deciding=tuple((*pair, "xnli") for pair in pairs))
-    for arm, against in pairs:
-        whole, declared = found.of(arm, against=against), found.of(arm, "xnli", against)
-        assert whole.tasks == ("xnli",) and whole.decision == declared.decision
-        assert declared.decision.comparisons >= 1 and whole.step == declared.step == DECIDING
+    assert contrasts_of(Run(run.about, few, ())).of("up").verdict == "higher"
 
 
 def test_an_arm_is_not_compared_with_itself():
     with pytest.raises(UsageError, match="'up' is compared with itself"):
-        of(mixed(), asked=[("up", "up")])
+        contrasts_of(mixed(), asked=[("up", "up")])
 
 
 def test_a_margin_finer_than_one_test_row_makes_nothing_equivalent():
@@ -384,22 +262,28 @@ def test_a_margin_finer_than_one_test_row_makes_nothing_equivalent():
     rows = [row.model_copy(update={"value": 0.6 + row.seed / 1e4 * (row.arm == "same")}) for row in run.rows]
     verdicts = {}
     for examples in (99, 101, 199, 201):
-        found = of(Run(run.about, rows, ()), outcomes=Outcomes(rows, examples))
+        found = contrasts_of(Run(run.about, rows, ()), outcomes=Outcomes(rows, examples))
         verdicts[examples] = [found.of("same", task).verdict for task in ("", "xnli")]
     none, same = "no measurable difference", "equivalent"
     assert verdicts == {99: [none, none], 101: [same, none], 199: [same, none], 201: [same, same]}
-    said = sentence(of(Run(run.about, rows, ()), outcomes=Outcomes(rows, 99)).of("same"), ())
+    said = sentence(contrasts_of(Run(run.about, rows, ()), outcomes=Outcomes(rows, 99)).of("same"), ())
     assert "it could not be called equivalent: the test sets are too small for a margin of half a point" in said
 
 
 def test_what_was_computed_differently_is_marked_and_has_no_verdict():
     words = ("bf16 against fp32 in training",)
-    found = of(mixed(), unlike=lambda arm, against, tasks: words if (arm, tasks) == ("up", ("xnli",)) else ())
+    found = contrasts_of(mixed(), unlike=lambda arm, against, tasks: words if (arm, tasks) == ("up", ("xnli",)) else ())
     one = found.of("up", "xnli")
-    assert one.unlike == words and one.verdict == "no verdict" and one.mean == of(mixed()).of("up", "xnli").mean
+    assert (
+        one.unlike == words and one.verdict == "no verdict" and one.mean == contrasts_of(mixed()).of("up", "xnli").mean
+    )
     assert one.estimate.why_not == "computed differently: bf16 against fp32 in training"
     assert found.of("up").verdict == found.of("up", "tatoeba").verdict == "higher"
-    assert found.of("down", "xnli").decision.comparisons == 7 < of(mixed()).of("down", "xnli").decision.comparisons
+    assert (
+        found.of("down", "xnli").decision.comparisons
+        == 7
+        < contrasts_of(mixed()).of("down", "xnli").decision.comparisons
+    )
 
 
 @pytest.mark.usefixtures("no_heat_map_files")
@@ -429,21 +313,21 @@ def uneven(run):
 def test_a_recipe_may_ask_for_languages_like_these():
     run = make_run(tasks=("pawsx", "xnli"), arms=("none", "up"))
     even, question = gains(run, up=(0.03, 0.001)), "languages like these"
-    assert of(even, question=question).of("up").verdict == of(even).of("up").verdict == "higher"
-    assert of(even).of("up").decision.holds_beyond
-    these, like_these = of(uneven(run)).of("up"), of(uneven(run), question=question).of("up")
+    assert contrasts_of(even, question=question).of("up").verdict == contrasts_of(even).of("up").verdict == "higher"
+    assert contrasts_of(even).of("up").decision.holds_beyond
+    these, like_these = contrasts_of(uneven(run)).of("up"), contrasts_of(uneven(run), question=question).of("up")
     assert (these.verdict, like_these.verdict) == ("higher", "no measurable difference")
     assert these.decision.stars and not like_these.decision.stars, "stars are of the question that is asked"
     assert these.estimate.interval == like_these.estimate.interval and not these.decision.holds_beyond
     assert sentence(these, ()).endswith("; not shown for languages like these.")
     assert "for languages like these" in sentence(like_these, ()) and "would be found" not in sentence(like_these, ())
     same = gains(run, up=(0.0, 0.001))
-    assert of(same).of("up").verdict == "equivalent"
-    assert of(same, question=question).of("up").verdict == "no measurable difference"
+    assert contrasts_of(same).of("up").verdict == "equivalent"
+    assert contrasts_of(same, question=question).of("up").verdict == "no measurable difference"
     few = gains(make_run(tasks=("bucc",), arms=("none", "up")), up=(0.03, 0.001))
     few = Run(few.about, [row for row in few.rows if row.language in ("de", "fr")], ())
-    assert (of(few).of("up").verdict, of(few).of("up").estimate.like_these) == ("higher", None)
-    assert of(few, question=question).of("up").verdict == "no verdict"
+    assert (contrasts_of(few).of("up").verdict, contrasts_of(few).of("up").estimate.like_these) == ("higher", None)
+    assert contrasts_of(few, question=question).of("up").verdict == "no verdict"
 
 
 @pytest.mark.usefixtures("no_heat_map_files")

@@ -17,16 +17,6 @@ from viaduct.results.record import BASELINE
 
 OVERALL, IN_ENGLISH = "", "English"
 """Used in place of a task: the mean over tasks, and the mean over tasks in English, of interest besides transfer."""
-STEPS = DECIDING, MEANS, TASKS, ENGLISH_MEANS, OTHER_MEANS, OTHER_TASKS, OTHER_ENGLISH = (
-    "deciding",
-    "arms, mean over tasks",
-    "arms, by task",
-    "arms, English",
-    "other pairs, mean over tasks",
-    "other pairs, by task",
-    "other pairs, English",
-)
-"""The steps in which comparisons are decided."""
 
 
 class GroupDifference(NamedTuple):

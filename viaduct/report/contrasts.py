@@ -22,23 +22,21 @@ from viaduct.errors import UsageError, unknown
 from viaduct.languages import ENGLISH
 from viaduct.metrics.difference import Estimate, ExampleVariance, TaskDifference, estimate
 from viaduct.metrics.verdict import MARGIN, decide
-from viaduct.report.contrast import (
-    DECIDING,
-    ENGLISH_MEANS,
-    IN_ENGLISH,
-    MEANS,
-    OTHER_ENGLISH,
-    OTHER_MEANS,
-    OTHER_TASKS,
-    OVERALL,
-    STEPS,
-    TASKS,
-    Contrast,
-    Contrasts,
-)
+from viaduct.report.contrast import IN_ENGLISH, OVERALL, Contrast, Contrasts
 from viaduct.report.examples import Examples, Guess, OutcomeSource, TaskOutcomes, level
 from viaduct.report.table import comparable, counted_by_task, task_scores
 from viaduct.results.record import BASELINE, About, ResultRow
+
+STEPS = DECIDING, MEANS, TASKS, ENGLISH_MEANS, OTHER_MEANS, OTHER_TASKS, OTHER_ENGLISH = (
+    "deciding",
+    "arms, mean over tasks",
+    "arms, by task",
+    "arms, English",
+    "other pairs, mean over tasks",
+    "other pairs, by task",
+    "other pairs, English",
+)
+"""The steps in which comparisons are decided."""
 
 ScoresBySeed: TypeAlias = Mapping[int, Mapping[str, float]]
 """Seed -> language -> score of one arm on one task."""
