@@ -21,7 +21,7 @@ def fetch(
     mirror: Mirror = None,
     yes: Yes = False,
 ) -> None:
-    """Download data sets and models, checked against what was published. Exits with status 2 if anything is missing."""
+    """Download data sets and models. Checks them against what was published; exits with status 2 if any is missing."""
     from viaduct.fetching import arriving
     from viaduct.languages import language
     from viaduct.paths import default_mirrors
