@@ -338,6 +338,27 @@ def test_rows_of_parquet_files_have_numbers_instead_of_lines(tmp_path: Path) -> 
         read(card(tmp_path, path="files/{split}.parquet"), tmp_path, "en", "train")
 
 
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
+def test_a_table_without_rows_is_damaged_and_not_missing(tmp_path: Path, suffix: str) -> None:
+    mine = card(tmp_path, path=f"files/{{split}}.{suffix}")
+    path = lines(tmp_path) / "files" / f"train.{suffix}"
+    if suffix == "parquet":
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist([ROW]).slice(0, 0), path)
+    else:
+        path.write_text(("," if suffix == "csv" else "\t").join(ROW) + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match=rf"train\.{suffix}: the file has no rows") as caught:
+        read(mine, tmp_path, "en", "train")
+    assert not isinstance(caught.value, NoRowsError)  # which stands for a language that a shared file lacks
+
+
+def test_a_text_of_any_length_is_read_from_csv(tmp_path: Path) -> None:
+    mine = card(tmp_path, path="files/{split}.csv")
+    path = lines(tmp_path) / "files" / "train.csv"
+    as_csv(path, [{**ROW, "premise": "long, " * 50_000 + "text"}], ",")
+    (row,) = read(mine, tmp_path, "en", "train").rows
+    assert len(row.texts[0]) == 300_004
+
+
 @pytest.mark.parametrize(("suffix", "delimiter"), [("csv", ","), ("tsv", "\t")])
 def test_tables_name_wrong_headers_and_torn_lines(tmp_path: Path, suffix: str, delimiter: str) -> None:
     mine = card(tmp_path, path=f"files/{{split}}.{suffix}")

@@ -340,10 +340,11 @@ def _reader(
                 raise DataError(message, path=path, line=line, fix=error.fix) from error
             if row is not None:
                 yield row
+        if not languages:
+            raise DataError("the file has no rows", path=files["rows"][0], fix="fill it in, or remove the file")
         if words[language] not in languages:
-            there = ", ".join(sorted(languages))
             raise NoRowsError(
-                f"no row is in '{words[language]}'" + (f"; the languages found are {there}" if there else ""),
+                f"no row is in '{words[language]}'; the languages found are {', '.join(sorted(languages))}",
                 path=files["rows"][0],
                 fix="give the word that the column has for it under [language_words]",
             )

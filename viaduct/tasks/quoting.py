@@ -89,6 +89,7 @@ def _records(text: str, delimiter: str) -> Iterator[tuple[int, str, bool]]:
 
 def quoted_rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yields (line, fields) of every record of a quoted table. Raises csv.Error for broken quoting."""
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # by default, a field of over 131,072 is an error
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     line = 1
     for fields in reader:
