@@ -100,6 +100,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "parts are numbers": (lambda one: in_parts(one, {"a": 1}), r"index\.json is not an index of weights"),
     "size is a word": (said(hidden_size="big"), r"config\.json says hidden_size 'big', which is not a size"),
     "no layers": (said(num_hidden_layers=0), r"config\.json says num_hidden_layers 0, which is not a size"),
+    "padding": (said(pad_token_id=9_999), r"config\.json says pad_token_id 9999, which is not one of the \d+"),
     "fewer layers": (said(num_hidden_layers=1), r"config\.json says num_hidden_layers 1, but the weights .* have 2"),
     "more layers": (said(num_hidden_layers=3), r"config\.json says num_hidden_layers 3, but the weights .* have 2"),
     "width": (said(hidden_size=64), r"config\.json says hidden_size 64, but the weights next to it have 32"),
@@ -347,6 +348,19 @@ def test_a_name_that_cannot_be_a_folder_of_the_store(folder: Path, name: str) ->
     assert "rename the folder" in str(done.exception)
 
 
+@pytest.mark.parametrize("name", ["gone", "config.json"])
+def test_a_folder_that_is_not_there_is_called_that(folder: Path, world: Path, name: str) -> None:
+    recipe = small_world.recipe(encoder=str(folder / name), targets=(ONE,))
+    with pytest.raises(UsageError, match=re.escape(f"the encoder's folder {folder / name}") + " (does not|is a file)"):
+        api.plan(recipe, data=world, store=world / "store")
+
+
+def test_a_padding_id_that_is_no_piece_is_not_blamed_on_the_length(folder: Path, world: Path) -> None:
+    change(folder / "config.json", pad_token_id=9_999)
+    with pytest.raises(UsageError, match="says pad_token_id 9999"):
+        api.plan(small_world.recipe(encoder=str(folder), targets=(ONE,)), data=world, store=world / "store")
+
+
 def test_rows_longer_than_the_encoder_takes(folder: Path, world: Path) -> None:
     long = Target(task="twins", training=Training(max_length=129))
     with pytest.raises(UsageError, match=re.escape(f"max_length of 129 tokens, but {folder} takes 128")):
@@ -361,3 +375,13 @@ def test_other_commands_refuse_it_likewise(folder: Path, tmp_path: Path, command
     done = CliRunner().invoke(cli.app, [*command[:1], str(folder), *where, *command[1:], "--data", str(tmp_path)])
     assert isinstance(done.exception, UsageError) and "model.safetensors is cut off" in str(done.exception)
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("values", [{"hidden_act": "bogus"}, {"num_attention_heads": 5}, {"model_type": "bogus"}])
+def test_a_configuration_that_transformers_cannot_build_is_refused_in_one_message(
+    folder: Path, tmp_path: Path, values: dict[str, Any]
+) -> None:
+    change(folder / "config.json", **values)
+    done = CliRunner().invoke(cli.app, ["profile", str(folder), "--data", str(tmp_path)])
+    assert isinstance(done.exception, UsageError), done.exception
+    assert f"'{folder}' cannot be opened as an encoder" in str(done.exception)

@@ -64,7 +64,10 @@ KNOWN = {
 
 def encoder_name(recipe: RecipeParts) -> str:
     """The encoder's name in paths and tables; a quick look is marked as such."""
-    name = recipe.encoder.name if isinstance(recipe.encoder, Pretrain) else plain_name(recipe.encoder)
+    encoder = recipe.encoder
+    name = encoder.name if isinstance(encoder, Pretrain) else plain_name(encoder)
+    if isinstance(encoder, str) and not may_be_on_hub(encoder) and not Path(encoder).expanduser().is_dir():
+        raise no_folder("encoder", encoder)
     require_name(name)
     return f"{name}{recipe.mark}"
 
@@ -110,7 +113,8 @@ def longest_of(encoder: str | Pretrain, revision: str | None) -> int | None:
     longest, padding = size(found, "positions"), found.get("pad_token_id", 1)
     if longest is None:
         return None
-    return longest - first_position(str(found.get("model_type")), padding if isinstance(padding, int) else -1)
+    most = longest - first_position(str(found.get("model_type")), padding if isinstance(padding, int) else -1)
+    return most if most > 0 else None  # a padding id that `encoder_check` refuses
 
 
 def require_overlap(stride: int, max_length: int, where: str) -> None:

@@ -100,6 +100,10 @@ def read_config(path: Path) -> Mapping[str, Any]:
         value = side.get(name)
         if value is not None and (not isinstance(value, int) or value < 1):
             raise UsageError(f"{path} says {name} {value!r}, which is not a size", fix=DOWNLOAD)
+    padding, words = side.get("pad_token_id"), size(found, "vocabulary")
+    if padding is not None and (not isinstance(padding, int) or (words is not None and padding >= words)):
+        pieces = "a piece" if words is None else f"one of the {words:,} pieces"
+        raise UsageError(f"{path} says pad_token_id {padding!r}, which is not {pieces}", fix=DOWNLOAD)
     kind = found.get("model_type")
     why = REFUSED.get(str(kind))
     if why is None and found.get("is_encoder_decoder") and kind not in ENCODER_SIDES:

@@ -177,10 +177,14 @@ def skeleton(folder: Path) -> InferenceModel:
 
     try:
         config = AutoConfig.from_pretrained(encoder_folder(folder), trust_remote_code=False)
+        with torch.device("meta"):
+            encoder = auto_class(config).from_config(config, trust_remote_code=False)
     except Exception as error:  # transformers may raise anything on unknown files
-        raise UsageError(f"'{folder}' cannot be opened as an encoder: {first_line(error)}") from error
+        raise UsageError(
+            f"'{folder}' cannot be opened as an encoder: {first_line(error)}",
+            fix="give a folder with config.json and model.safetensors, or a Hub name with its revision",
+        ) from error
     with torch.device("meta"):
-        encoder = auto_class(config).from_config(config, trust_remote_code=False)
         if hasattr(encoder, "pooler"):
             encoder.pooler = None
         spec = _head_spec(folder)
