@@ -173,4 +173,5 @@ def unknown(what: str, given: str, known: Iterable[str]) -> UsageError:
     shown = shortened(given)
     close = nearest(shown, names)
     hint = f" Did you mean '{close}'?" if close else ""
-    return UsageError(f"unknown {what} '{shown}'.{hint}", fix=f"use one of: {', '.join(map(shortened, names))}")
+    fix = f"use one of: {', '.join(map(shortened, names))}" if names else "leave it out: there is none to name here"
+    return UsageError(f"unknown {what} '{shown}'.{hint}", fix=fix)

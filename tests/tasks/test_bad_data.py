@@ -200,10 +200,16 @@ def test_a_label_that_is_a_file_is_shown_by_its_beginning() -> None:
     assert len(str(DataError("x " * 300_000))) < 21_000
 
 
+def test_a_name_where_nothing_can_be_named_is_to_be_left_out() -> None:
+    assert "how to fix: leave it out" in str(unknown("arm", "mlm", ()))
+
+
 def test_numbers_and_keys_of_json_are_what_they_say() -> None:
     assert json_value('{"a": [1, "\\ud83d\\ude00"]}') == {"a": [1, "😀"]}
     with pytest.raises(DataError, match="not JSON that can be read"):
         json_value("9" * 5_000)
+    with pytest.raises(DataError, match="Unterminated string at character 7"):
+        json_value('{"a": "')
 
 
 def test_a_terminal_without_the_characters_shows_their_numbers(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def json_value(
     try:
         return json.loads(text, parse_constant=no_number, object_pairs_hook=once)
     except json.JSONDecodeError as error:
-        message = f"not JSON: {error.msg} at character {error.colno:,}"
+        message = f"not JSON: {error.msg.removesuffix(' starting at')} at character {error.colno:,}"
         raise DataError(message, path=path, line=line + error.lineno - 1, fix=fix) from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"not JSON that can be read: {error}", path=path, line=line, fix=fix) from error
