@@ -113,6 +113,35 @@ def test_further_seeds_count_in_what_they_decide_and_nowhere_else():
     assert not any(cell.missing for cell in tables.averages)
 
 
+def test_nothing_is_decided_before_the_last_declared_seed():
+    """Whoever reads the page after every seed finds a difference that is not there in one run out of six."""
+    run = gains(make_run(tasks=SMALL, arms=("none", "a", "b"), seeds=range(1, 10)), a=(0.1, 0.001), b=(0.1, 0.001))
+    deciding = (("a", "none", "bucc", "xnli"), ("b", "none"))
+    about = run.about.model_copy(update={"seeds": SEEDS, "further_seeds": tuple(range(4, 10)), "deciding": deciding})
+    for last in (3, 8):
+        rows = [row for row in run.rows if row.seed <= last]
+        found = contrasts(about, rows, Comparing.of(about), Outcomes(rows))
+        for one in (found.of("a", "bucc, xnli"), found.of("b")):
+            assert one.verdict == "no verdict" and one.estimate.interval is None
+            assert one.estimate.why_not == f"declared with 9 seeds, has {last}"
+        assert found.of("a", "xnli").verdict == "higher", "does not decide"
+    whole = contrasts(about, run.rows, Comparing.of(about), Outcomes(run.rows))
+    assert whole.of("a", "bucc, xnli").verdict == whole.of("b").verdict == "higher"
+
+
+def test_a_mean_over_all_tasks_says_what_was_declared_of_these_tasks():
+    """With results on the declared tasks alone it is the same difference, and may not be called higher before it."""
+    run = gains(make_run(tasks=("xnli", "bucc"), arms=("none", "a"), seeds=range(1, 5)), a=(0.1, 0.001))
+    deciding = (("a", "none", "bucc", "xnli"),)
+    about = run.about.model_copy(update={"seeds": SEEDS, "further_seeds": (4,), "deciding": deciding})
+    for rows in (run.rows, [row for row in run.rows if row.seed < 4]):
+        found = contrasts(about, rows, Comparing.of(about), Outcomes(rows))
+        whole, declared = found.of("a"), found.of("a", "bucc, xnli")
+        assert whole.decision == declared.decision and whole.step == declared.step == DECIDING
+        assert whole.estimate == declared.estimate
+    assert declared.verdict == "no verdict"
+
+
 def test_with_many_arms_what_decides_has_a_line_of_its_own():
     run = gains(make_run(tasks=("xnli",), arms=("none", *"abcde")), a=(0.05, 0.002))
     about = run.about.model_copy(update={"deciding": (("a", "none"),)})

@@ -58,6 +58,8 @@ class Comparing:
     """(arm, against), besides each arm against the baseline."""
     deciding: Sequence[tuple[str, ...]] = ()
     """(arm, against): in the mean over all tasks; (arm, against, task, ...): in the mean over these tasks."""
+    deciding_seeds: Sequence[int] = ()
+    """The seeds that were declared for these; there is no verdict before all of them."""
     like_these: bool = False
     """Whether verdicts are about languages like these, instead of these languages."""
     unlike: Unlike = _alike
@@ -73,7 +75,8 @@ class Comparing:
                 raise UsageError(f"'{arm}' is compared with itself", fix="name two arms")
         pairs = (*about.compare, *asked, *((one[0], one[1]) for one in about.deciding))
         like_these = about.question == "languages like these"
-        return cls(about.arms, about.tasks, pairs, about.deciding, like_these, unlike or _alike)
+        seeds = (*about.seeds, *about.further_seeds)
+        return cls(about.arms, about.tasks, pairs, about.deciding, seeds, like_these, unlike or _alike)
 
     @property
     def all_pairs(self) -> tuple[tuple[str, str], ...]:
@@ -285,26 +288,33 @@ def _decided(listed: Sequence[Contrast], comparing: Comparing) -> list[Contrast]
         )
         for number, decision in zip(members, decisions, strict=True):
             marked[number] = replace(marked[number], step=name, decision=decision)
-    own = {(one.arm, one.against, one.tasks): one for one in marked if one.step == DECIDING and one.is_of_task}
-    return [_as_declared(one, own.get((one.arm, one.against, one.tasks))) for one in marked]
+    own = {_over(one): one for one in marked if one.step == DECIDING and one.task != OVERALL}
+    return [_as_declared(one, own.get(_over(one))) for one in marked]
+
+
+def _over(one: Contrast) -> tuple[str, str, frozenset[str]]:
+    return one.arm, one.against, frozenset(one.tasks)
 
 
 def _as_declared(one: Contrast, declared: Contrast | None) -> Contrast:
-    """A mean over a single task that was declared as deciding takes the verdict of the declared comparison."""
+    """A mean over just the tasks of a deciding comparison takes the verdict of that comparison."""
     if declared is None or one.task != OVERALL:
         return one
-    return replace(one, step=declared.step, decision=declared.decision)
+    return replace(one, step=declared.step, decision=declared.decision, estimate=declared.estimate)
 
 
 def _marked(one: Contrast, comparing: Comparing) -> Contrast:
     """The contrast; its spread, and so its verdict, is removed if the two were computed differently, if they lack a
-    declared task, or if nothing can be said about the languages that verdicts are for."""
+    declared task or seed, or if nothing can be said about the languages that verdicts are for."""
     differs = tuple(comparing.unlike(one.arm, one.against, one.tasks))
-    lacking = [name for name in one.missing if name in comparing.tasks] if comparing.step(one) == DECIDING else []
+    decides, declared = comparing.step(one) == DECIDING, comparing.deciding_seeds
+    lacking = [name for name in one.missing if name in comparing.tasks] if decides else []
     if differs:
         why = f"computed differently: {'; '.join(differs)}"
     elif lacking and one.task != OVERALL:
         why = f"declared to include {', '.join(lacking)}, on which the two have no result in common"
+    elif decides and one.estimate.spread is not None and not {*declared} <= {*one.seeds}:
+        why = f"declared with {len(declared)} seeds, has {len({*declared} & {*one.seeds})}"
     elif comparing.like_these and one.estimate.spread is not None and one.estimate.like_these is None:
         why = "too few language families, or only one group of them, for languages like these"
     else:

@@ -342,7 +342,8 @@ class RecipeParts(Spec):
     expected: tuple[Literal["higher", "lower", "equivalent", "not higher", "not lower", ""], ...] = ()
     """For each of `deciding`, in order: what the hypothesis says about its first arm; "" if it says nothing."""
     further_seeds: tuple[bounds.Natural, ...] = ()
-    """Seeds in addition to `seeds`, only for what `deciding` compares: its arms on its tasks."""
+    """Seeds in addition to `seeds`, only for what `deciding` compares: its arms on its tasks. Nothing is decided there
+    before all of them have scores."""
     question: Literal["these languages", "languages like these"] = "these languages"
     """What verdicts are about: the evaluated languages, or others like them, which takes far more evidence."""
     compare_unlike: bool = False
