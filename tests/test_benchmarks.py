@@ -258,6 +258,15 @@ def test_the_library_of_scenarios_can_be_drawn_with_every_number_of_seeds_and_ar
     assert {one.name for one in cells} >= {"null", "languages", "groups", "small_sets"}
 
 
+def test_worlds_that_break_an_assumption_are_told_apart_from_those_that_keep_it() -> None:
+    done = run_script(BENCHMARKS / "assumptions.py", "2")
+    assert done.status == 0, done.errors
+    found = json.loads(done.output.splitlines()[-1])
+    assert found["runs"] == 2 and {one["seeds"] for one in found["cells"]} == {3, 9}
+    assert {"one seed is a copy", "nothing fails, rows matter"} < {one["world"] for one in found["cells"]}
+    assert all(0 <= one["wrong"] <= 1 and 0 <= one["coverage"] <= 1 for one in found["cells"])
+
+
 ON_GPU = ("--device", "cuda", "--repetitions", "1", "--same-process", "--quick")
 
 

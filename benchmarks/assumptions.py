@@ -1,0 +1,142 @@
+"""What verdicts are worth where an assumption of theirs fails: the table of docs/statistics.md.
+
+`python benchmarks/assumptions.py [RUNS]` draws worlds in which nothing differs (`verdicts_world`), breaks one
+assumption in each, sends them through the report's comparisons, and prints for one arm against the baseline the share
+of runs that are "higher" or "lower", and of 95 % intervals that contain 0. Its last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from verdicts import is_wrong
+from verdicts_world import Deviations, Scenario, ScenarioTask, World, arm_names, draw
+
+from viaduct.report.contrasts import Comparing, compare
+from viaduct.report.examples import TaskOutcomes
+from viaduct.results.outcomes import LanguageOutcomes
+from viaduct.results.record import BASELINE
+
+Broken: TypeAlias = Callable[[World, np.random.Generator], World]
+
+RUNS = 1_000
+SEEDS_MATTER = Deviations(seed=1.0, cell=0.5)
+ROWS_MATTER = Deviations(seed=0.1, cell=0.1)
+FAILING, LOSS = 1 / 8, 0.1
+"""The share of trainings that fail, and what they lose: ten standard deviations of the others."""
+RETRIEVAL = ScenarioTask(name="tatoeba", languages="xtreme", examples=120)
+INFERENCE = ScenarioTask(name="xnli", languages="xtreme", examples=294, parallel=True)
+
+
+def intact(world: World, _: np.random.Generator) -> World:
+    return world
+
+
+def copied(world: World, _: np.random.Generator) -> World:
+    """The last seed of the arm is the one before it, under another number."""
+    scores, outcomes = dict(world.scores), _outcomes(world)
+    for name in (name for name in scores if name != BASELINE):
+        for own in (*scores[name].values(), *(by_arm[name] for by_arm in outcomes.values())):
+            own[max(own)] = own[max(own) - 1]
+    return replace(world, scores=scores, examples={task: TaskOutcomes(own) for task, own in outcomes.items()})
+
+
+def repeated(share: float) -> Broken:
+    """This share of the rows is in each test set twice, under different ids."""
+
+    def twice(world: World, rng: np.random.Generator) -> World:
+        made: dict[str, dict[str, Any]] = {}
+        scores: dict[str, dict[str, Any]] = {name: {} for name in world.scores}
+        for task, by_arm in _outcomes(world).items():
+            chosen: dict[str, Any] = {}
+            for name, by_seed in by_arm.items():
+                own = {
+                    seed: {c: _twice(one, c, chosen, share, rng) for c, one in s.items()} for seed, s in by_seed.items()
+                }
+                made.setdefault(task, {})[name] = own
+                scores[name][task] = {
+                    seed: {code: float(one.scores().mean()) for code, one in found.items()}
+                    for seed, found in own.items()
+                }
+        return replace(world, scores=scores, examples={task: TaskOutcomes(own) for task, own in made.items()})
+
+    return twice
+
+
+def _twice(
+    one: LanguageOutcomes, code: str, chosen: dict[str, Any], share: float, rng: np.random.Generator
+) -> LanguageOutcomes:
+    size = len(one.units)
+    again = chosen.setdefault(code, np.flatnonzero(rng.random(size) < share))
+    values = {name: np.concatenate([found, found[again]]) for name, found in one.values.items()}
+    return replace(one, values=values, units=np.concatenate([one.units, size + one.units[again]]))
+
+
+def failing(world: World, rng: np.random.Generator) -> World:
+    """Some trainings fail, equally often in all arms that are trained. The mean over many trainings does not change,
+    and neither do deviations of single rows from it, so that outcomes stay as they are."""
+
+    def shifted(name: str, task: str, by_seed: Mapping[int, Mapping[str, float]]) -> dict[int, dict[str, float]]:
+        if name == BASELINE and task == RETRIEVAL.name:
+            return {seed: dict(own) for seed, own in by_seed.items()}
+        lost = {seed: LOSS * (float(rng.random() < FAILING) - FAILING) for seed in by_seed}
+        return {seed: {code: value - lost[seed] for code, value in own.items()} for seed, own in by_seed.items()}
+
+    scores = {
+        name: {task: shifted(name, task, own) for task, own in tasks.items()} for name, tasks in world.scores.items()
+    }
+    return replace(world, scores=scores)
+
+
+def _outcomes(world: World) -> dict[str, dict[str, dict[int, Mapping[str, LanguageOutcomes]]]]:
+    return {
+        task: {name: {seed: one or {} for seed, one in own.items()} for name, own in found.by_arm.items()}
+        for task, found in world.examples.items()
+    }
+
+
+CELLS: tuple[tuple[str, ScenarioTask, Deviations, tuple[int, ...], Broken], ...] = (
+    ("nothing fails, untrained baseline", RETRIEVAL, SEEDS_MATTER, (3, 9), intact),
+    ("nothing fails, rows matter", RETRIEVAL, ROWS_MATTER, (3, 9), intact),
+    ("nothing fails, the same rows in all languages", INFERENCE, SEEDS_MATTER, (3, 9), intact),
+    ("one training in eight fails, untrained baseline", RETRIEVAL, SEEDS_MATTER, (3, 9), failing),
+    ("one training in eight fails in both arms", INFERENCE, SEEDS_MATTER, (3, 9), failing),
+    ("one seed is a copy", RETRIEVAL, SEEDS_MATTER, (3, 9), copied),
+    ("every row twice, rows matter", RETRIEVAL, ROWS_MATTER, (3, 9), repeated(1.0)),
+    ("one row in ten twice, rows matter", RETRIEVAL, ROWS_MATTER, (3, 9), repeated(0.1)),
+)
+
+
+def measure(task: ScenarioTask, sd: Deviations, seeds: int, broken: Broken, runs: int) -> tuple[float, float]:
+    """(share of wrong verdicts, coverage)."""
+    scenario = Scenario(tasks=(task,), seeds=seeds, arms=1, sd=sd, changed_examples=0.1)
+    rng = np.random.default_rng(seeds)
+    wrong, covered = [], []
+    for _ in range(runs):
+        world = broken(draw(scenario, rng), rng)
+        (one, *_rest) = compare(world.scores, Comparing(arm_names(1), [task.name]), world.examples.__getitem__).found
+        low, high = one.estimate.interval or (0.0, 0.0)
+        wrong.append(is_wrong(one.verdict, 0.0))
+        covered.append(low <= 0 <= high)
+    return float(np.mean(wrong)), float(np.mean(covered))
+
+
+def main() -> None:
+    runs = int(sys.argv[1]) if len(sys.argv) > 1 else RUNS
+    found = []
+    print(f"{'world':50} seeds wrong coverage")
+    for name, task, sd, sizes, broken in CELLS:
+        for seeds in sizes:
+            wrong, coverage = measure(task, sd, seeds, broken, runs)
+            print(f"{name:50} {seeds:5} {wrong:5.3f} {coverage:8.3f}", flush=True)
+            found.append({"world": name, "seeds": seeds, "wrong": wrong, "coverage": coverage})
+    print(json.dumps({"runs": runs, "cells": found}))
+
+
+if __name__ == "__main__":
+    main()
