@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from viaduct.errors import DataError, StoreError
+from viaduct.metrics.difference import example_variance
 from viaduct.metrics.score import ByExample, Outcomes, Prediction, Predictions, Score, Scored, scored
 from viaduct.metrics.tagging import entities, span_counts
 from viaduct.results.outcomes import FILE, LanguageOutcomes, ids_digest, numbered, packed, read_outcomes, write_outcomes
@@ -120,6 +121,55 @@ def test_sentences_of_tatoeba_are_the_same_where_their_english_is() -> None:
     assert (de[0], de[1]) == (fr[1], fr[2])
     assert len({*de, *fr}) == 4  # the second "Tea." is a separate sentence
     assert made["de"].ids == made["fr"].ids  # ids never pair rows of different languages
+
+
+def question(number: int, language: str, context: str) -> Span:
+    return Span(str(number), language, context, "q", (Answer("c", 0),))
+
+
+def units_of(rows: dict[str, list[Row]]) -> dict[str, list[int]]:
+    card = Catalogue.builtin().task("xquad")
+    assert card.metric is not None
+    made = packed(card, {code: (one, scored(card.metric, one, {})) for code, one in rows.items()})
+    return {code: one.units.tolist() for code, one in made.items()}
+
+
+def test_questions_about_one_paragraph_are_drawn_together_in_all_languages() -> None:
+    german = [question(n, "de", f"Absatz {n // 3}") for n in range(120)]
+    greek = [question(n, "el", f"paragraph {n}") for n in reversed(range(60))]  # its own paragraphs, the same questions
+    found = units_of({"de": [*german], "el": [*greek]})
+    assert len(set(found["de"])) == 40
+    assert all(found["de"][n] == found["de"][n - n % 3] for n in range(120))
+    assert found["el"] == found["de"][:60][::-1]
+
+
+@pytest.mark.parametrize("context", ["the only paragraph", ""])
+def test_groups_that_are_too_few_or_nameless_are_ignored(context: str) -> None:
+    rows: list[Row] = [question(n, "de", context) for n in range(200)]
+    assert len(set(units_of({"de": rows})["de"])) == 200
+    few = [question(n, "de", f"Absatz {n % 29}") for n in range(200)]
+    assert len(set(units_of({"de": [*few]})["de"])) == 200
+    uneven = [question(n, "de", f"Absatz {max(0, n - 100)}") for n in range(200)]  # one has half of the questions
+    assert len(set(units_of({"de": [*uneven]})["de"])) == 200
+
+
+@pytest.mark.parametrize(("alike", "ratio"), [(0.5, 3.0), (-0.2, 0.2)])
+def test_the_variance_over_groups_is_that_of_drawing_groups(alike: float, ratio: float) -> None:
+    """Five questions about a paragraph go right or wrong together, or one wins what another loses: over rows, the
+    variance is 1 / `ratio` of what it is."""
+    random, seeds, paragraphs, of_each = np.random.default_rng(4), 3, 60, 5
+    covariance = np.full((of_each, of_each), alike) + (1 - alike) * np.eye(of_each)
+    groups = {"de": np.repeat(np.arange(paragraphs, dtype=np.int32), of_each)}
+    rows = {"de": np.arange(paragraphs * of_each, dtype=np.int32)}
+    means, over_groups, over_rows = [], [], []
+    for _ in range(600):
+        drawn = random.multivariate_normal(np.zeros(of_each), covariance, paragraphs, method="eigh").ravel()
+        values_SN = drawn + 0.1 * random.standard_normal((seeds, len(drawn)))
+        means.append(values_SN.mean())
+        over_groups.append(example_variance({"de": values_SN}, groups, {"de": 1.0}).total)
+        over_rows.append(example_variance({"de": values_SN}, rows, {"de": 1.0}).total)
+    assert np.mean(over_groups) == pytest.approx(np.var(means), rel=0.15)
+    assert np.mean(over_groups) / np.mean(over_rows) == pytest.approx(ratio, rel=0.1)
 
 
 def test_every_card_with_a_metric_says_how_its_examples_came_out() -> None:

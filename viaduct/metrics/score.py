@@ -8,7 +8,7 @@ from __future__ import annotations
 import reprlib
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import update_wrapper
 from typing import Any, NamedTuple, TypeVar
 
@@ -65,6 +65,9 @@ class Outcomes:
     """Score of answering at random; None: 1 / labels if the card lists them, else unknown."""
     same: Sequence[str] | None = None
     """Keys that are equal for the same example in two languages; None: the ids."""
+    groups: Sequence[str] | None = None
+    """The premise, paragraph or other text that tells an example's group (`Row.group`); chance draws the examples of
+    one group together. None: every example is a group of its own."""
     influences: bool = False
     """Whether the values are each example's part in a score that is not a mean over examples, such as a correlation.
     They then say how the score varies, not whether an answer is right."""
@@ -92,10 +95,15 @@ class ByExample:
 
 
 def scored(metric: MetricFunction, rows: Sequence[Row], predictions: Predictions) -> Scored:
-    """The result of any metric; raises what the metric raises."""
-    return (
-        metric.examine(rows, predictions) if isinstance(metric, ByExample) else Scored(metric(rows, predictions), None)
-    )
+    """The result of any metric, its outcomes with the groups of their rows; raises what the metric raises."""
+    if not isinstance(metric, ByExample):
+        return Scored(metric(rows, predictions), None)
+    scores, outcomes = metric.examine(rows, predictions)
+    if outcomes is None:
+        return Scored(scores, None)
+    groups = {row.id: row.group for row in rows}
+    known = groups.keys() >= set(outcomes.ids)  # a user's metric may use other ids
+    return Scored(scores, replace(outcomes, groups=[groups[one] for one in outcomes.ids] if known else None))
 
 
 def f1_precision_recall(correct: int, found: int, wanted: int) -> tuple[float, float, float]:

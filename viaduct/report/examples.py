@@ -72,7 +72,7 @@ class TaskOutcomes:
         theirs = None if against is None else self._chosen(against, seeds, languages)
         if mine is None or len(seeds) < 2 or (against is not None and theirs is None):
             return None
-        differences, units = {}, {}
+        differences, told = {}, _most_joined([*mine, *(theirs or ())])
         for place, code in enumerate(languages):
             own = [one[place] for one in mine]
             other = own if theirs is None else [one[place] for one in theirs]
@@ -80,7 +80,7 @@ class TaskOutcomes:
                 return None
             values_SN = np.stack([self._scored(one) for one in own])
             differences[code] = values_SN if theirs is None else values_SN - np.stack([self._scored(o) for o in other])
-            units[code] = own[0].units
+        units = {code: told[place].units for place, code in enumerate(languages)}
         return example_variance(differences, units, dict.fromkeys(languages, 1 / len(languages)))
 
     def guess(self, languages: Sequence[str]) -> Guess:
@@ -105,6 +105,13 @@ class TaskOutcomes:
         if id(one) not in self._scores:
             self._scores[id(one)] = one.scores().astype(np.float32)
         return self._scores[id(one)]
+
+
+def _most_joined(models: Sequence[Sequence[LanguageOutcomes]]) -> Sequence[LanguageOutcomes]:
+    """The one of these models, each a list by language, whose units join the most rows: scores made before rows had
+    groups count every row as its own."""
+    distinct = {id(model[0].units): model for model in models}
+    return min(distinct.values(), key=lambda model: len(np.unique(np.concatenate([one.units for one in model]))))
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -18,10 +18,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from viaduct.errors import DataError, StoreError
 from viaduct.metrics.interval import by_example
-from viaduct.metrics.score import Score, Scored
+from viaduct.metrics.score import Outcomes, Score, Scored
 from viaduct.metrics.summary import counted_metrics
 from viaduct.results.writing import write_atomic
 from viaduct.rows import Row
@@ -30,6 +32,8 @@ from viaduct.tasks.card import Task
 FILE = "outcomes.npz"
 TOLERANCE = 1e-6
 """Allowed difference between a score and the mean of its outcomes."""
+LEAST_GROUPS = 30
+"""Groups of equal size from which a variance over groups is estimated; with fewer, its bias exceeds 3 %."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +44,8 @@ class LanguageOutcomes:
     """Either scores, one array (N,) per metric that the task's score is made of ({"accuracy"}, {"exact_match",
     "f1"}), or the counts {"correct", "predicted", "gold"}. Counts may be unsigned: cast them before subtracting."""
     units: NDArray[np.int32]
-    """(N,), numbers of the ids in the sorted union of ids over the file's languages: in a parallel test set, rows with
-    the same number are the same example in different languages."""
+    """(N,), equal for rows that chance draws together: the same example in different languages of a parallel test set,
+    and examples of one group, such as the questions about a paragraph (`drawn_together`)."""
     ids: str
     """Digest of the ids in order: outcomes of two models can be compared by example if it is the same."""
     chance: float | None
@@ -71,13 +75,34 @@ def numbered(ids: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.int32]]:
     return {language: np.array([number[one] for one in found], np.int32) for language, found in ids.items()}
 
 
+def drawn_together(outcomes: Mapping[str, Outcomes]) -> dict[str, NDArray[np.int32]]:
+    """Language -> (N,) numbers that are equal for rows which chance draws together: the same example in different
+    languages, examples of one group in any language, and whatever these connect.
+
+    If there would be fewer than `LEAST_GROUPS` (groups of unequal size count as fewer), as where all rows have the same
+    first text, groups are ignored: from so few, their variance cannot be estimated.
+    """
+    numbers = numbered({code: one.same or one.ids for code, one in outcomes.items()})
+    count = 1 + max((int(one.max()) for one in numbers.values() if len(one)), default=-1)
+    pairs: list[tuple[int, int]] = []
+    for code, one in outcomes.items():
+        first: dict[str, int] = {}
+        told = zip(one.groups or (), numbers[code].tolist(), strict=one.groups is not None)
+        pairs += [(first.setdefault(group, at), at) for group, at in told if group]
+    edges = np.array(pairs, np.int64).reshape(-1, 2).T
+    groups = connected_components(coo_array((np.ones(len(pairs)), edges), (count, count)), directed=False)[1]
+    joined = {code: groups[one].astype(np.int32) for code, one in numbers.items()}
+    shares = sum((np.bincount(one, minlength=count) / len(one) for one in joined.values() if len(one)), np.zeros(count))
+    return joined if shares.sum() ** 2 >= LEAST_GROUPS * (shares**2).sum() else numbers
+
+
 def packed(card: Task, found: Mapping[str, tuple[Sequence[Row], Scored]]) -> dict[str, LanguageOutcomes]:
     """Language -> outcomes, from gold rows and the results of the card's metric; those without outcomes are left out.
 
     Raises DataError for outcomes that do not reproduce the metric's own score.
     """
     given = {code: one.outcomes for code, (_, one) in found.items() if one.outcomes is not None}
-    units = numbered({code: one.same or one.ids for code, one in given.items()})
+    units = drawn_together(given)
     made = {}
     for code, one in given.items():
         rows, (scores, _) = found[code]

@@ -14,9 +14,10 @@ from viaduct.errors import DataError, UsageError
 from viaduct.languages import ENGLISH
 from viaduct.metrics.difference import ExampleVariance, TaskDifference, example_variance, of_predictions
 from viaduct.metrics.interval import by_example
+from viaduct.metrics.score import Outcomes
 from viaduct.metrics.spread import Numbers
 from viaduct.metrics.summary import mean
-from viaduct.results.outcomes import numbered
+from viaduct.results.outcomes import drawn_together
 from viaduct.results.scores import TASK_SCORE, Scores, TaskScores
 
 MEAN, WITHOUT_ENGLISH = "mean", "mean without English"
@@ -82,15 +83,15 @@ def _of_task(mine: TaskScores, theirs: TaskScores, codes: Sequence[str]) -> Iter
         yield _line(mine.name, metric, over, scores, [difference]), difference
 
 
-def _by_example(mine: TaskScores, theirs: TaskScores, code: str) -> tuple[Sequence[str], Numbers] | None:
-    """(keys that are equal for the same example in two languages, (1, N) differences); None if a metric has no outcomes
-    by example. Pairs of sentences (BUCC) that only one of the two predicted count for both."""
+def _by_example(mine: TaskScores, theirs: TaskScores, code: str) -> tuple[Outcomes, Numbers] | None:
+    """(outcomes that tell which examples are drawn together, (1, N) differences); None if a metric has no outcomes by
+    example. Pairs of sentences (BUCC) that only one of the two predicted count for both."""
     one, other = (task.drawn(code) for task in (mine, theirs))
     if one is None or other is None:
         return None
     if list(one.ids) == list(other.ids):
         values = [by_example({name: np.asarray(value) for name, value in own.values.items()}) for own in (one, other)]
-        return one.same or one.ids, (values[0] - values[1])[None]
+        return one, (values[0] - values[1])[None]
     if "correct" not in one.values:
         raise DataError(
             f"{mine.name} in '{code}': the two were scored on different rows", fix="score both with the same gold"
@@ -99,11 +100,11 @@ def _by_example(mine: TaskScores, theirs: TaskScores, code: str) -> tuple[Sequen
     for own in (one, other):
         counts = {name: dict(zip(own.ids, value, strict=True)) for name, value in own.values.items()}
         values.append(by_example({name: np.array([c.get(key, 0) for key in ids]) for name, c in counts.items()}))
-    return ids, (values[0] - values[1])[None]
+    return Outcomes(ids, {}), (values[0] - values[1])[None]
 
 
-def _variance(known: Mapping[str, tuple[Sequence[str], Numbers]]) -> ExampleVariance:
-    units = numbered({code: same for code, (same, _) in known.items()})
+def _variance(known: Mapping[str, tuple[Outcomes, Numbers]]) -> ExampleVariance:
+    units = drawn_together({code: one for code, (one, _) in known.items()})
     return example_variance(
         {code: one for code, (_, one) in known.items()}, units, dict.fromkeys(known, 1 / len(known))
     )
