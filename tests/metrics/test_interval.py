@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest
@@ -27,6 +29,14 @@ def test_the_same_examples_in_several_languages_count_once() -> None:
     assert interval({"de": right(flags), "sw": right(flags)}) == pytest.approx(one)
     apart = interval({"de": right(flags), "sw": right(flags, "y")})
     assert apart[1] - apart[0] == pytest.approx((one[1] - one[0]) / np.sqrt(2), rel=0.02)
+
+
+def test_questions_that_share_a_paragraph_are_fewer_than_they_look() -> None:
+    flags = [paragraph % 3 > 0 for paragraph in range(60) for _ in range(5)]  # all five right, or all five wrong
+    groups = [f"paragraph {number // 5}" for number in range(300)]
+    wilson = binomtest(40, 60).proportion_ci(method="wilson")
+    found = interval({"de": replace(right(flags), groups=groups)})
+    assert found == pytest.approx((wilson.low, wilson.high), abs=1e-6)
 
 
 def test_an_f1_is_covered_nineteen_times_in_twenty() -> None:

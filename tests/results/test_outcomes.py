@@ -10,9 +10,10 @@ import pytest
 
 from viaduct.errors import DataError, StoreError
 from viaduct.metrics.difference import example_variance
+from viaduct.metrics.drawn import numbered
 from viaduct.metrics.score import ByExample, Outcomes, Prediction, Predictions, Score, Scored, scored
 from viaduct.metrics.tagging import entities, span_counts
-from viaduct.results.outcomes import FILE, LanguageOutcomes, ids_digest, numbered, packed, read_outcomes, write_outcomes
+from viaduct.results.outcomes import FILE, LanguageOutcomes, ids_digest, packed, read_outcomes, write_outcomes
 from viaduct.rows import Answer, Choice, Pair, Row, Sentence, Span, Tagged
 from viaduct.tasks.catalogue import Catalogue
 

@@ -3,7 +3,8 @@
 The score is a mean of values by example, or an F1 with each example's influence on it. Its variance gives the number of
 right or wrong answers that would be equally uncertain, and Wilson's interval for that number is used (Wilson 1927; an
 effective number of examples as in Korn and Graubard 1998, Survey Methodology 24). So plain accuracy gets Wilson's own
-interval, and a score of 1 does not get one of width 0. Examples with one id in several languages are drawn together.
+interval, and a score of 1 does not get one of width 0. Translations of one example are drawn together, and so are
+examples of one group (`drawn.py`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from viaduct.metrics.drawn import drawn_together
 from viaduct.metrics.score import Outcomes
 
 Interval: TypeAlias = tuple[float, float]
@@ -50,19 +52,19 @@ def by_example(values: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
 
 def interval(found: Mapping[str, Outcomes], metric: str | None = None) -> Interval:
     """The 95 % interval for the mean over these languages of the task's score, or of one metric in the outcomes."""
-    mean, drawn = 0.0, dict[str, float]()
-    for one in found.values():
+    units = drawn_together(found)
+    mean, drawn_U = 0.0, np.zeros(1 + max(int(own.max()) for own in units.values()))
+    for code, one in found.items():
         arrays = {name: np.asarray(value) for name, value in one.values.items()}
         values_N = by_example(arrays if metric is None else {metric: arrays[metric]})
         mean += float(values_N.mean()) / len(found)
         shares_N = (values_N - values_N.mean()) / len(values_N) / len(found)
-        for example, share in zip(one.same or one.ids, shares_N.tolist(), strict=True):
-            drawn[example] = drawn.get(example, 0.0) + share
-    variance = math.fsum(share**2 for share in drawn.values())
+        drawn_U += np.bincount(units[code], shares_N, len(drawn_U))
+    variance = float((drawn_U**2).sum())
     if metric in CORRELATIONS:
-        low, high = _between(variance / 4, (1 + mean) / 2, len(drawn))
+        low, high = _between(variance / 4, (1 + mean) / 2, len(drawn_U))
         return 2 * low - 1, 2 * high - 1
-    return _between(variance, mean, len(drawn))
+    return _between(variance, mean, len(drawn_U))
 
 
 def _between(variance: float, share: float, count: int) -> Interval:

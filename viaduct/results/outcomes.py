@@ -18,12 +18,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from viaduct.errors import DataError, StoreError
+from viaduct.metrics.drawn import drawn_together
 from viaduct.metrics.interval import by_example
-from viaduct.metrics.score import Outcomes, Score, Scored
+from viaduct.metrics.score import Score, Scored
 from viaduct.metrics.summary import counted_metrics
 from viaduct.results.writing import write_atomic
 from viaduct.rows import Row
@@ -32,8 +31,6 @@ from viaduct.tasks.card import Task
 FILE = "outcomes.npz"
 TOLERANCE = 1e-6
 """Allowed difference between a score and the mean of its outcomes."""
-LEAST_GROUPS = 30
-"""Groups of equal size from which a variance over groups is estimated; with fewer, its bias exceeds 3 %."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,34 +63,6 @@ class LanguageOutcomes:
 def ids_digest(ids: Sequence[str]) -> str:
     """The value of `LanguageOutcomes.ids` for these ids."""
     return hashlib.sha256(json.dumps(list(ids)).encode()).hexdigest()
-
-
-def numbered(ids: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.int32]]:
-    """Language -> the numbers of its ids in the union over languages, shorter ids first."""
-    union = sorted({one for found in ids.values() for one in found}, key=lambda one: (len(one), one))
-    number = {one: place for place, one in enumerate(union)}
-    return {language: np.array([number[one] for one in found], np.int32) for language, found in ids.items()}
-
-
-def drawn_together(outcomes: Mapping[str, Outcomes]) -> dict[str, NDArray[np.int32]]:
-    """Language -> (N,) numbers that are equal for rows which chance draws together: the same example in different
-    languages, examples of one group in any language, and whatever these connect.
-
-    If there would be fewer than `LEAST_GROUPS` (groups of unequal size count as fewer), as where all rows have the same
-    first text, groups are ignored: from so few, their variance cannot be estimated.
-    """
-    numbers = numbered({code: one.same or one.ids for code, one in outcomes.items()})
-    count = 1 + max((int(one.max()) for one in numbers.values() if len(one)), default=-1)
-    pairs: list[tuple[int, int]] = []
-    for code, one in outcomes.items():
-        first: dict[str, int] = {}
-        told = zip(one.groups or (), numbers[code].tolist(), strict=one.groups is not None)
-        pairs += [(first.setdefault(group, at), at) for group, at in told if group]
-    edges = np.array(pairs, np.int64).reshape(-1, 2).T
-    groups = connected_components(coo_array((np.ones(len(pairs)), edges), (count, count)), directed=False)[1]
-    joined = {code: groups[one].astype(np.int32) for code, one in numbers.items()}
-    shares = sum((np.bincount(one, minlength=count) / len(one) for one in joined.values() if len(one)), np.zeros(count))
-    return joined if shares.sum() ** 2 >= LEAST_GROUPS * (shares**2).sum() else numbers
 
 
 def packed(card: Task, found: Mapping[str, tuple[Sequence[Row], Scored]]) -> dict[str, LanguageOutcomes]:

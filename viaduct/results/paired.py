@@ -13,11 +13,11 @@ import numpy as np
 from viaduct.errors import DataError, UsageError
 from viaduct.languages import ENGLISH
 from viaduct.metrics.difference import ExampleVariance, TaskDifference, example_variance, of_predictions
+from viaduct.metrics.drawn import drawn_together
 from viaduct.metrics.interval import by_example
 from viaduct.metrics.score import Outcomes
 from viaduct.metrics.spread import Numbers
 from viaduct.metrics.summary import mean
-from viaduct.results.outcomes import drawn_together
 from viaduct.results.scores import TASK_SCORE, Scores, TaskScores
 
 MEAN, WITHOUT_ENGLISH = "mean", "mean without English"
