@@ -47,7 +47,7 @@ def copied(world: World, _: np.random.Generator) -> World:
 
 
 def repeated(share: float) -> Broken:
-    """This share of the rows is in each test set twice, under different ids."""
+    """This share of the rows is in each test set twice, in other words, so that no group joins the two."""
 
     def twice(world: World, rng: np.random.Generator) -> World:
         made: dict[str, dict[str, Any]] = {}
