@@ -57,12 +57,14 @@ def test_another_answer_to_a_single_row_is_enough(run: Path) -> None:
     assert said(run) == ()
 
 
-def test_damaged_or_missing_predictions_say_nothing(run: Path) -> None:
+@pytest.mark.parametrize("damaged", ["{}\n", "[]\n", '{"id": "1", "predic'])
+def test_damaged_predictions_are_told_and_missing_ones_are_not(run: Path, damaged: str) -> None:
     answer_alike(run, "quiz")
     folder = next(iter((run.parent.parent).glob("*/quiz/fruit/seed-1/**/predictions")))
     last = sorted(folder.glob("*.jsonl"))[-1]
-    last.write_text("{}\n", encoding="utf-8")
-    assert said(run) == ()
+    last.write_text(damaged, encoding="utf-8")
+    (line,) = said(run)
+    assert line.startswith("damaged predictions: quiz on fruit with seed 1; whether it gives the same answer")
     for path in folder.glob("*.jsonl"):
         path.unlink()
     assert said(run) == ()

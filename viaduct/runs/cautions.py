@@ -32,26 +32,26 @@ def said_of_others(store: Store, record: RunRecord) -> tuple[str, ...]:
 
 
 def said_of_one_answer(store: Store, record: RunRecord) -> tuple[str, ...]:
-    """A sentence that names the trained models that give the same answer to every row (in tagging, to every word).
-    Missing or damaged predictions are ignored."""
-    found = [
-        f"{cell.arm} on {cell.task} with seed {cell.seed}"
-        for cell, _, folder in finished_scores(store, record)
-        if cell.selection != "untrained" and _is_one(folder)
-    ]
-    if not found:
-        return ()
+    """A sentence that names the trained models that give the same answer to every row (in tagging, to every word), and
+    one that names those whose predictions are damaged. Missing predictions are ignored."""
+    found: dict[bool | None, list[str]] = {}
+    for cell, _, folder in finished_scores(store, record):
+        if cell.selection != "untrained":
+            found.setdefault(_is_one(folder), []).append(f"{cell.arm} on {cell.task} with seed {cell.seed}")
     failed = "its training failed, often because the learning rate is too high, and says nothing about the arm"
-    return (f"the same answer to every row: {', '.join(found)}; {failed}",)
+    unknown = "whether it gives the same answer to every row is not known (`viaduct verify` names the files)"
+    told = {True: ("the same answer to every row", failed), None: ("damaged predictions", unknown)}
+    return tuple(f"{what}: {', '.join(found[one])}; {so}" for one, (what, so) in told.items() if one in found)
 
 
-def _is_one(folder: Path) -> bool:
+def _is_one(folder: Path) -> bool | None:
+    """Whether all answers are the same; None if the predictions are damaged."""
     answers = _answers(sorted(folder.glob("*.jsonl")))
     try:
         first = list(islice(answers, FEWEST))
         return len(first) == FEWEST and all(one == first[0] for one in chain(first, answers))
     except (ViaductError, OSError, KeyError, TypeError):
-        return False
+        return None
 
 
 def _answers(files: Iterable[Path]) -> Iterator[Any]:
