@@ -66,6 +66,11 @@ class Store:
             )
         return found
 
+    def has(self, path: str, fingerprint: str) -> bool:
+        """Whether the stage at this path is finished, with this fingerprint. Raises StoreError as `record` does."""
+        found = self.record(path)
+        return found is not None and found["fingerprint"] == fingerprint
+
     def cost(self, path: str) -> dict[str, Any]:
         """The `cost.json` of a finished stage. Raises StoreError if it is missing or damaged."""
         found = unsealed(self.directory(path) / SEALED)

@@ -237,10 +237,15 @@ def states(store: Store, record: RunRecord) -> dict[str, Standing]:
     return {stage.path: standing(store, stage.path, stage.fingerprint) for stage in record.stages}
 
 
+def finished(store: Store, record: RunRecord) -> dict[str, StageEntry]:
+    """Stage path -> stage, of the run's own stages that are done."""
+    return {stage.path: stage for stage in record.stages if store.has(stage.path, stage.fingerprint)}
+
+
 def finished_scores(store: Store, record: RunRecord) -> Iterable[tuple[CellEntry, Mapping[str, Any], Path]]:
     """Each cell whose score is done, the identity of its stage (incomplete for committed rows), and the folder of its
     predictions, which may be missing."""
-    done = {path for path, state in states(store, record).items() if state == "done"}
+    done = finished(store, record)
     paths = {stage.fingerprint: stage.path for stage in record.stages}
     for cell in record.cells:
         if cell.score in done and (kept := store.record(cell.score)) is not None:
@@ -251,11 +256,7 @@ def finished_scores(store: Store, record: RunRecord) -> Iterable[tuple[CellEntry
 
 def collect(store: Store, record: RunRecord) -> Collected:
     """Rows and costs of what is done so far, and the run's description."""
-    done = {
-        stage.path: stage
-        for stage in record.stages
-        if (found := store.record(stage.path)) is not None and found.get("fingerprint") == stage.fingerprint
-    }
+    done = finished(store, record)
     rows = tuple(row for cell in record.cells if cell.score in done for row in _rows(store, record, cell, done))
     arms, others = _arms(store, record.cells, done), _arms(store, record.not_chosen, done)
     told = [stage for path, stage in done.items() if arms[path] or not others[path]]

@@ -22,7 +22,6 @@ from viaduct.results.writing import write_atomic
 from viaduct.runs.cautions import said_of_one_answer
 from viaduct.runs.collect import RunRecord, StageEntry, about, parsed
 from viaduct.runs.encoder import plain_name
-from viaduct.runs.kept import is_there
 from viaduct.runs.outcomes import ByLanguage, RunOutcomes
 from viaduct.runs.score import SCORES
 from viaduct.runs.selection import LOG
@@ -67,7 +66,7 @@ def add_rows(record: RunRecord, store: Store, folder: Path) -> Added:
         raise UsageError(what, fix="run the recipe without --limit")
     rows = CommittedRows(folder)
     own = {one.fingerprint: one for one in record.stages}
-    done = {fingerprint: one for fingerprint, one in own.items() if is_there(store, one.path, fingerprint)}
+    done = {fingerprint: one for fingerprint, one in own.items() if store.has(one.path, fingerprint)}
     new = {fingerprint: one for fingerprint, one in done.items() if fingerprint not in rows.stages}
     outcomes, without = _outcomes(record, store, new)
     results = [one for one, stage in new.items() if one in outcomes or _is_measured(store, stage)]

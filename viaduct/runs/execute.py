@@ -205,8 +205,7 @@ class Worker:
         return standing(self.store, stage.path, self.identities[stage.path].fingerprint) == "given up"
 
     def _is_done(self, stage: Stage) -> bool:
-        record = self.store.record(stage.path)
-        return record is not None and record["fingerprint"] == self.identities[stage.path].fingerprint
+        return self.store.has(stage.path, self.identities[stage.path].fingerprint)
 
     def work_on(self, stage: Stage, *, is_lost: bool = False) -> bool:
         """Run the stage here, or give it up, as happens if an input is lost (`is_lost`); returns False if another

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from viaduct.results.store import Store
-from viaduct.runs.collect import RunRecord, states
+from viaduct.runs.collect import RunRecord, finished
 
 
 class Freshness(NamedTuple):
@@ -44,8 +44,7 @@ def freshness(store: Store, record: RunRecord, directory: Path) -> Freshness:
     made = _made_from(directory / "report.json")
     if not made:
         return Freshness()
-    done = {path for path, state in states(store, record).items() if state == "done"}
-    now = {stage.path: stage.fingerprint for stage in record.stages if stage.path in done}
+    now = {path: stage.fingerprint for path, stage in finished(store, record).items()}
     alike = now.items() & made.items()
     return Freshness(len(alike), len(made) - len(alike), len(now.keys() - made.keys()))
 

@@ -20,7 +20,7 @@ def of_plan(plan: Plan, identities: Mapping[str, Identity], store: Store, rows: 
     for stage in reversed(plan.stages):
         fingerprint = identities[stage.path].fingerprint
         is_needed = stage.path in needed
-        if is_there(store, stage.path, fingerprint):
+        if store.has(stage.path, fingerprint):
             if not is_needed or not cleaned(store.directory(stage.path)):
                 continue
             again.add(stage.path)
@@ -34,13 +34,8 @@ def of_plan(plan: Plan, identities: Mapping[str, Identity], store: Store, rows: 
 
 def of_stages(fingerprints: Mapping[str, str], store: Store, rows: CommittedRows) -> StoreWithRows:
     """The store, counting as done those of these stages (path -> fingerprint) whose rows are committed."""
-    kept = {path: one for path, one in fingerprints.items() if one in rows.stages and not is_there(store, path, one)}
+    kept = {path: one for path, one in fingerprints.items() if one in rows.stages and not store.has(path, one)}
     return StoreWithRows(store.root, rows, kept, fingerprints.values())
-
-
-def is_there(store: Store, path: str, fingerprint: str) -> bool:
-    """Whether the stage at this path is finished in the store, with this fingerprint."""
-    return (store.record(path) or {}).get("fingerprint") == fingerprint
 
 
 def said_of_rows(store: StoreWithRows) -> tuple[str, ...]:

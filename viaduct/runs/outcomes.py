@@ -23,7 +23,7 @@ from viaduct.results.checksums import require_whole
 from viaduct.results.committed import NO_ROWS, CommittedRows
 from viaduct.results.outcomes import FILE, LanguageOutcomes, packed, read_outcomes, write_outcomes
 from viaduct.results.store import Store
-from viaduct.runs.collect import CellEntry, RunRecord, states
+from viaduct.runs.collect import CellEntry, RunRecord, finished
 from viaduct.runs.rows import RecipeData
 from viaduct.runs.score import SCORES, entries, examined
 from viaduct.tasks.catalogue import Catalogue
@@ -38,7 +38,7 @@ class RunOutcomes:
     def __init__(self, store: Store, record: RunRecord, rows: CommittedRows = NO_ROWS) -> None:
         """`rows`: committed rows, for stages that the store does not have."""
         self._store, self._record, self._rows = store, record, rows
-        done = {path for path, state in states(store, record).items() if state == "done"}
+        done = finished(store, record)
         self._fingerprints = {stage.path: stage.fingerprint for stage in record.stages}
         self._cells = tuple(cell for cell in record.cells if cell.score in done)
 

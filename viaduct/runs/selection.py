@@ -84,5 +84,4 @@ def _test(store: Store, known: Mapping[str, str], cells: Sequence[CellEntry]) ->
 
 def _left(store: Store, known: Mapping[str, str], path: str, name: str) -> str | None:
     """The text of a file that this run's own stage left; None if the stage is not finished."""
-    done = (store.record(path) or {}).get("fingerprint") == known[path]
-    return store.text(path, name) if done else None
+    return store.text(path, name) if store.has(path, known[path]) else None
