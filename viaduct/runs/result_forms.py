@@ -70,10 +70,9 @@ def write(
     require_new(directory)
     arm = one_of("arm", list(dict.fromkeys(row.arm for row in every)), arm)
     own = [row for row in every if row.arm == arm]
-    seeds = [str(one) for one in sorted({row.seed for row in own})]
-    number = int(one_of("seed", seeds, None if seed is None else str(seed)))
+    seed = one_of("seed", sorted({row.seed for row in own}), seed)
     seeds_of = {task: {row.seed for row in own if row.task == task} for task in dict.fromkeys(row.task for row in own)}
-    rows = [row for row in own if row.seed == number or len(seeds_of[row.task]) == 1]
+    rows = [row for row in own if row.seed == seed or len(seeds_of[row.task]) == 1]
     why_not = {(row.task, row.language): _why_not(form, row) for row in rows}
     kept = [row for row in rows if not why_not[row.task, row.language] and row.metric in FORMS[form][row.task].metrics]
     content = _task_result(kept, store, record, why_not) if form == "mteb" else _results(kept)
@@ -82,10 +81,10 @@ def write(
         left.setdefault(f"{task}: {why}", []).extend([code] if why else [])
     notes = tuple(f"{words} ({' '.join(codes)})" for words, codes in left.items() if codes)
     if not any(not why for why in why_not.values()):
-        raise UsageError("\n  ".join([f"nothing of arm {arm}, seed {number} has the form of {form}", *notes]))
+        raise UsageError("\n  ".join([f"nothing of arm {arm}, seed {seed} has the form of {form}", *notes]))
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / ("Tatoeba.json" if form == "mteb" else "results.json")
-    told = {"encoder": about.encoder, "run": about.recipe, "arm": arm, "seed": number, "differs": DIFFERS[form]}
+    told = {"encoder": about.encoder, "run": about.recipe, "arm": arm, "seed": seed, "differs": DIFFERS[form]}
     write_atomic(file, canonical({**content, "viaduct": {**told, "trained on rows that are scored": about.leaks}}))
     return file, notes
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TypeVar
 
 from viaduct.errors import DataError, StoreError, UsageError, one_message, unknown
 from viaduct.metrics.score import Predictions
@@ -20,21 +21,21 @@ from viaduct.rows import Row
 from viaduct.runs.plan import Cell, Plan
 from viaduct.runs.rows import RecipeData, substitution_for
 
+Name = TypeVar("Name", str, int)
+
 
 def choose(plan: Plan, arm: str | None, seed: int | None) -> dict[Folder, Cell]:
     """The cells of one arm and seed, by folder; retrieval that was only run with one seed is taken from that seed.
 
     Raises UsageError if the arm or seed is not given and there are several, and if there is no such arm or seed.
     """
-    arms = list(dict.fromkeys(cell.arm for cell in plan.cells))
-    arm = one_of("arm", arms, arm)
+    arm = one_of("arm", list(dict.fromkeys(cell.arm for cell in plan.cells)), arm)
     cells = [cell for cell in plan.cells if cell.arm == arm]
-    seeds = [str(one) for one in sorted({cell.seed for cell in cells})]
-    number = int(one_of("seed", seeds, None if seed is None else str(seed)))
+    seed = one_of("seed", sorted({cell.seed for cell in cells}), seed)
     found: dict[Folder, Cell] = {}
     for folder in FOLDERS:
         mine = [cell for cell in cells if cell.target.task == folder.card.name]
-        at_seed = [cell for cell in mine if cell.seed == number]
+        at_seed = [cell for cell in mine if cell.seed == seed]
         if at_seed or len(mine) == 1:
             found[folder] = (at_seed or mine)[0]
     if not found:
@@ -42,16 +43,17 @@ def choose(plan: Plan, arm: str | None, seed: int | None) -> dict[Folder, Cell]:
     return found
 
 
-def one_of(what: str, known: Sequence[str], given: str | None) -> str:
+def one_of(what: str, known: Sequence[Name], given: Name | None) -> Name:
     """The arm or seed that was given, else the only one. Raises UsageError if it is ambiguous or does not exist."""
     if not known:
         raise UsageError("this run has no scores", fix="run it; `viaduct status` says what is done")
     if given is None and len(known) == 1:
         return known[0]
+    names = list(map(str, known))
     if given is None:
-        raise UsageError(f"this run has several {what}s: {', '.join(known)}", fix=f"choose one with --{what}")
+        raise UsageError(f"this run has several {what}s: {', '.join(names)}", fix=f"choose one with --{what}")
     if given not in known:
-        raise unknown(what, given, known)
+        raise unknown(what, str(given), names)
     return given
 
 
