@@ -18,11 +18,10 @@ from viaduct.runs import execute, processes
 from viaduct.runs.display import Display
 from viaduct.runs.host import usable_cores
 from viaduct.runs.planned import Planned, placed_anew
-from viaduct.runs.ranks import ALONE, Ranks, forked, ignore_signals, launched
+from viaduct.runs.ranks import ALONE, DISMISS, Ranks, forked, ignore_signals, launched
 from viaduct.runs.stage import kind_of
 
 FOLLOW = "viaduct.training.team:follow"
-DISMISS = "viaduct.training.team:dismiss"
 COUNT_GPUS = "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)"
 
 

@@ -28,6 +28,13 @@ def end_with(pipe: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def end_with_parent() -> None:
+    """End this forked process once the one that forked it has died."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # noqa: S101  it was begun by one
+    end_with(parent.sentinel)
+
+
 @contextlib.contextmanager
 def beside(count: int, work: Callable[[], object]) -> Iterator[None]:
     """While this is open, `count` more processes, forked from this one, do `work`; they are terminated afterwards.
@@ -51,9 +58,7 @@ def beside(count: int, work: Callable[[], object]) -> Iterator[None]:
 
 
 def _quietly(work: Callable[[], object]) -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None  # noqa: S101  it was begun by one
-    end_with(parent.sentinel)
+    end_with_parent()
     time.sleep(HEAD_START_SECONDS)
     with contextlib.suppress(ViaductError, KeyboardInterrupt), one_message("the store"):
         work()

@@ -24,7 +24,7 @@ from typing import Any
 from viaduct.doors import loaded
 from viaduct.errors import ViaductError
 from viaduct.interruption import SIGNALS
-from viaduct.runs.processes import end_with
+from viaduct.runs.processes import end_with_parent
 
 DISMISS = "viaduct.training.team:dismiss"
 LOST = 2
@@ -141,9 +141,7 @@ def _variables(number: int, count: int, port: int) -> dict[str, str]:
 
 
 def _follow(number: int, count: int, pipe: Connection, work: Callable[[], object]) -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None  # noqa: S101  it was begun by one
-    end_with(parent.sentinel)
+    end_with_parent()
     ignore_signals()
     os.environ.update(_variables(number, count, pipe.recv()))
     try:
