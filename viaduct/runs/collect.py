@@ -341,12 +341,7 @@ def about(store: Store, record: RunRecord) -> About:
         further_seeds=recipe.further_seeds,
         miniature=is_generated,
         substitutions=tuple(
-            SubstitutionNote(
-                task=one.task,
-                split=one.split,
-                used=one.words().partition(" := ")[2].removesuffix(f" ({one.why})"),
-                why=one.why,
-            )
+            SubstitutionNote(task=one.task, split=one.split, used=one.used(), why=one.why)
             for one in recipe.substitutions
         ),
         data=record.data,

@@ -306,13 +306,17 @@ class Substitution(Spec):
     compared)."""
     why: str = wording()
 
-    def words(self) -> str:
-        """The substitution in words, for reports."""
+    def used(self) -> str:
+        """What is used in place of the split, in words."""
         source = f"{self.use_task or self.task} {self.use_split}"
         share = "" if self.part == (0.0, 1.0) else f", part {self.part[0]:g}-{self.part[1]:g}"
         without = f", without the contexts of {self.without_contexts_of}" if self.without_contexts_of else ""
         without += f", without the rows of {', '.join(self.without_rows_of)}" if self.without_rows_of else ""
-        return f"{self.task} {self.split} := {source}{share}{without} ({self.why})"
+        return f"{source}{share}{without}"
+
+    def words(self) -> str:
+        """The substitution in words, for reports."""
+        return f"{self.task} {self.split} := {self.used()} ({self.why})"
 
 
 class RecipeParts(Spec):
