@@ -11,7 +11,7 @@ import numpy as np
 
 from viaduct.languages import XTREME
 from viaduct.report.contrast import Contrasts
-from viaduct.report.contrasts import Comparing, contrasts
+from viaduct.report.contrasts import Comparing, Unlike, contrasts
 from viaduct.results.outcomes import LanguageOutcomes
 from viaduct.results.record import About, DataNote, ResultRow, StageCost, SubstitutionNote
 
@@ -209,7 +209,9 @@ def _cost(about: About, arm: str, task: str, stage: str, path: str, seed: int, s
     )
 
 
-def contrasts_of(run: Run, *, outcomes: Any = None, asked: Any = (), unlike: Any = None, **about: object) -> Contrasts:
+def contrasts_of(
+    run: Run, *, outcomes: Any = None, asked: Any = (), unlike: Unlike = lambda *_: (), **about: object
+) -> Contrasts:
     """A run's comparisons, with outcomes by example."""
     changed = run.about.model_copy(update=about)
     return contrasts(changed, run.rows, Comparing.of(changed, asked, unlike), outcomes or Outcomes(run.rows))

@@ -65,7 +65,7 @@ class Comparing:
     unlike: Unlike = _alike
 
     @classmethod
-    def of(cls, about: About, asked: Sequence[tuple[str, str]] = (), unlike: Unlike | None = None) -> Comparing:
+    def of(cls, about: About, asked: Sequence[tuple[str, str]] = (), unlike: Unlike = _alike) -> Comparing:
         """The comparisons of a run. Raises UsageError for unknown arms and for an arm against itself."""
         for name in (name for pair in asked for name in pair):
             if name not in about.arms:
@@ -76,7 +76,7 @@ class Comparing:
         pairs = (*about.compare, *asked, *((one[0], one[1]) for one in about.deciding))
         like_these = about.question == "languages like these"
         seeds = (*about.seeds, *about.further_seeds)
-        return cls(about.arms, about.tasks, pairs, about.deciding, seeds, like_these, unlike or _alike)
+        return cls(about.arms, about.tasks, pairs, about.deciding, seeds, like_these, unlike)
 
     @property
     def all_pairs(self) -> tuple[tuple[str, str], ...]:

@@ -31,7 +31,7 @@ from viaduct.report import (
 from viaduct.report.alike import build_alike
 from viaduct.report.associations import associations
 from viaduct.report.contrast import IN_ENGLISH, OVERALL, Contrast, Contrasts, GroupDifference, contrast_lines
-from viaduct.report.contrasts import Comparing, Unlike, contrasts
+from viaduct.report.contrasts import Comparing, contrasts
 from viaduct.report.drawing import Drawing
 from viaduct.report.examples import OutcomeSource
 from viaduct.report.heat_map import Scale, arm_maps, language_maps
@@ -75,7 +75,8 @@ def write(
     tables = table.build_tables(about, rows)
     spent = spending.build_spending(about, costs)
     pairs = (*claims.pairs(about.roles), *asked.compare)
-    comparing = Comparing.of(about, pairs, None if about.compare_unlike else _unlike(costs))
+    conditions = {} if about.compare_unlike else alike.conditions(costs)
+    comparing = Comparing.of(about, pairs, partial(alike.differing, conditions))
     differences = contrasts(about, rows, comparing, outcomes)
     found = RunResults(about, tables, costs, records or {}, differences)
     told = [(section, content) for section in sections() if (content := section.build(found)) is not None]
@@ -120,11 +121,6 @@ def write(
         table_files.write(html, folder / table_files.FOLDER, values["no_result"])
         (folder / "report.html").write_text(html, encoding="utf-8")
     return directory / "report.html"
-
-
-def _unlike(costs: Sequence[StageCost]) -> Unlike:
-    found = alike.conditions(costs)
-    return partial(alike.differing, found)
 
 
 def _write_figures(directory: Path, values: Mapping[str, Any], contents: Sequence[Content]) -> None:
