@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import re
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 from viaduct.errors import UsageError, absence
 from viaduct.hub import commit_of, unreachable
 from viaduct.paths import RESERVED
-from viaduct.runs.encoder_files import safetensors_header
+from viaduct.runs.encoder_files import known_json, safetensors_header
 from viaduct.runs.families import first_position, size
 from viaduct.runs.parts import Pretrain, RecipeParts
 from viaduct.tasks.hashes import file_sha256
@@ -95,9 +94,9 @@ def shape_of(encoder: str | Pretrain, revision: str | None) -> Shape | None:
     if isinstance(encoder, Pretrain):
         made = encoder.architecture
         return Shape(made.layers, made.hidden, made.feed_forward, made.vocabulary)
-    config = cached_file(encoder, revision, "config.json")
-    found = None if config is None or not config.is_file() else _from_config(config)
-    return found or KNOWN.get(encoder.rpartition("/")[2].lower())
+    config = known_json(cached_file(encoder, revision, "config.json"))
+    sizes = [one for name in Shape._fields if (one := size(config, name)) is not None]
+    return Shape(*sizes) if len(sizes) == len(Shape._fields) else KNOWN.get(encoder.rpartition("/")[2].lower())
 
 
 def longest_of(encoder: str | Pretrain, revision: str | None) -> int | None:
@@ -105,15 +104,11 @@ def longest_of(encoder: str | Pretrain, revision: str | None) -> int | None:
     gives it."""
     if isinstance(encoder, Pretrain):
         return encoder.architecture.max_length
-    config = cached_file(encoder, revision, "config.json")
-    try:
-        found = {} if config is None else json.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    longest, padding = size(found, "positions"), found.get("pad_token_id", 1)
+    config = known_json(cached_file(encoder, revision, "config.json"))
+    longest, padding = size(config, "positions"), config.get("pad_token_id", 1)
     if longest is None:
         return None
-    most = longest - first_position(str(found.get("model_type")), padding if isinstance(padding, int) else -1)
+    most = longest - first_position(str(config.get("model_type")), padding if isinstance(padding, int) else -1)
     return most if most > 0 else None  # a padding id that `encoder_check` refuses
 
 
@@ -204,16 +199,6 @@ def folder_of(model: str) -> Path:
     return Path(found)
 
 
-def _from_config(path: Path) -> Shape | None:
-    """The shape; None if a configuration does not give all of it."""
-    try:
-        raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        found = [size(raw, name) for name in ("layers", "width", "feed_forward", "vocabulary")]
-    except (ValueError, AttributeError):
-        return None
-    return Shape(*(one for one in found if one is not None)) if None not in found else None
-
-
 def expanded(encoder: str) -> str:
     """A folder with "~" expanded; a Hub name unchanged."""
     folder = Path(encoder).expanduser()
@@ -227,11 +212,8 @@ def is_open_clip(folder: Path) -> bool:
 
 def is_m_clip(config: Path) -> bool:
     """Whether a config.json belongs to an encoder saved by M-CLIP."""
-    try:
-        about = json.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    kinds = (about.get("model_type"), *(about.get("architectures") or ())) if isinstance(about, dict) else ()
+    about = known_json(config)
+    kinds = (about.get("model_type"), *(about.get("architectures") or ()))
     return "M-CLIP" in kinds or "MultilingualCLIP" in kinds
 
 
@@ -284,11 +266,9 @@ def encoder_details(recipe: RecipeParts, pretrained: Path) -> dict[str, str]:
         facts = {"name": encoder}
         if recipe.revision is not None:
             facts["revision"] = recipe.revision
-    config = folder / "config.json"
-    if config.is_file():
-        raw: dict[str, Any] = json.loads(config.read_text(encoding="utf-8"))
-        sizes = {name: size(raw, name) for name in ("layers", "width", "vocabulary")}
-        facts |= {name: f"{found:,}" for name, found in sizes.items() if found is not None}
+    config = known_json(folder / "config.json")
+    sizes = {name: size(config, name) for name in ("layers", "width", "vocabulary")}
+    facts |= {name: f"{found:,}" for name, found in sizes.items() if found is not None}
     weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
     if weights:
         facts["parameters"] = f"{sum(count_parameters(path) for path in weights):,}"

@@ -23,7 +23,7 @@ from viaduct.doors import loaded
 from viaduct.errors import UsageError
 from viaduct.runs.census import Census, Memory
 from viaduct.runs.encoder import cached_file, encoder_identity
-from viaduct.runs.encoder_files import DOWNLOAD, Shapes, folder_shapes, read_json, require_content
+from viaduct.runs.encoder_files import DOWNLOAD, Shapes, folder_shapes, known_json, read_json, require_content
 from viaduct.runs.families import CHANGED, ENCODER_SIDES, FIX, REFUSED, SIZES, encoder_side, size
 from viaduct.runs.parts import Pretrain
 from viaduct.runs.plan import Plan
@@ -209,10 +209,7 @@ def _changed(encoder: str) -> dict[str, str]:
 
 def _said(path: Path, key: str) -> str | None:
     """A string value in a JSON file; None if it is missing."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8")).get(key)
-    except (OSError, ValueError, AttributeError):
-        return None
+    found = known_json(path).get(key)
     return found if isinstance(found, str) else None
 
 

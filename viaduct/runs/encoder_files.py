@@ -58,6 +58,15 @@ def read_json(path: Path, form: type[Json]) -> Json:
     return found
 
 
+def known_json(path: Path | None) -> dict[str, Any]:
+    """The object in a JSON file; {} if the file is missing, or damaged, which opening the encoder reports."""
+    try:
+        found = {} if path is None else json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def weights_file(folder: Path) -> Path | None:
     """The weights file, or the index of its parts; None if there is none."""
     return next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)

@@ -4,13 +4,13 @@ tokenizer, so stages that use such a tokenizer have another version."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from viaduct.runs.encoder import cached_file
+from viaduct.runs.encoder_files import known_json
 from viaduct.runs.stage import Stage
 from viaduct.tasks.hashes import Stamp, stamp
 from viaduct.tasks.kind import RowKind
@@ -37,10 +37,7 @@ def words_need_blanks(stage: Stage) -> bool:
 
 @lru_cache(maxsize=16)
 def _needs_blanks(path: Path, _stamp: Stamp) -> bool:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return False  # reported by whatever opens the tokenizer
+    found = known_json(path)
     before, cutting = (list(_parts(found.get(name))) for name in ("normalizer", "pre_tokenizer"))
     if any(part["type"] == "Prepend" for part in before):
         return False
