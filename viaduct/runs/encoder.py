@@ -127,7 +127,7 @@ def cached_file(encoder: str, revision: str | None, name: str) -> Path | None:
     folder = Path(encoder).expanduser()
     if folder.is_dir():
         return folder / name
-    if encoder.count("/") > 1 or encoder.startswith((".", "/", "~")):
+    if not may_be_on_hub(encoder):
         return None
     import huggingface_hub  # slow to load, and folders do not need it
 
@@ -143,7 +143,7 @@ def fetch_small_files(encoder: str | Pretrain, revision: str | None) -> None:
     downloads nothing, finds them. Does nothing if that is impossible: opening the encoder later reports why."""
     if isinstance(encoder, Pretrain) or revision is None or encoder.rpartition("/")[2].lower() in KNOWN:
         return
-    if encoder.count("/") > 1 or Path(encoder).expanduser().is_dir() or unreachable():
+    if not may_be_on_hub(encoder) or Path(encoder).expanduser().is_dir() or unreachable():
         return
     import huggingface_hub  # slow to load, and folders do not need it
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
