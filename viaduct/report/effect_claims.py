@@ -81,7 +81,7 @@ def _several(evidence: Evidence) -> dict[str, str]:
 
 
 def _per_arm(evidence: Evidence, task: str) -> dict[str, Contrast]:
-    """Intermediate task -> its arm's difference from `none` on one target."""
+    """Intermediate task -> its arm's difference from `none` on one target, or in English (`IN_ENGLISH`)."""
     none = evidence.need(BASELINE)
     return {role: evidence.contrast(arm, none, task) for role, arm in _several(evidence).items()}
 
@@ -172,8 +172,7 @@ def best_overall(evidence: Evidence) -> Finding:
 def in_english(evidence: Evidence) -> Finding:
     """C25: more than half of the intermediate tasks gain in English; contradicted if more than half are shown to gain
     less than half a point."""
-    none = evidence.need(BASELINE)
-    found = {role: evidence.contrast(arm, none, IN_ENGLISH) for role, arm in _several(evidence).items()}
+    found = _per_arm(evidence, IN_ENGLISH)
     gaining = [role for role, one in found.items() if one.verdict == "higher"]
     little = [role for role, one in found.items() if evidence.no_gain(one)]
     why = f"in English, {len(gaining)} of {len(found)} gain ({_listed(found)}); {basis(evidence)}"
