@@ -88,6 +88,13 @@ def text_needs(cards: Sequence[str], languages: Sequence[str], census: Census) -
     return [need for need in wanted if census.problem(*need, labelled=False) is None]
 
 
+def pretrain_needs(pretrain: Pretrain, cards: Sequence[str], census: Census) -> list[Need]:
+    """The available train splits of these cards in the languages that an encoder is made for."""
+    asked = pretrain.languages
+    wanted = {name: [code for code in census.task(name).languages if asked is None or code in asked] for name in cards}
+    return [need for name in cards for need in text_needs((name,), wanted[name], census)]
+
+
 def target_languages(
     recipe: RecipeParts, census: Census, missing: list[Gap]
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
@@ -159,9 +166,8 @@ def pretrain_gaps(pretrain: Pretrain, census: Census) -> list[Gap]:
     found: set[str] = set()
     for kind, names in (("text", pretrain.text), ("parallel", pretrain.parallel)):
         for name in names:
-            card = card_of_kind(census, name, kind, f"encoder {pretrain.name}")
-            wanted = [code for code in card.languages if pretrain.languages is None or code in pretrain.languages]
-            there_are = {code for _, _, code in text_needs((name,), wanted, census)}
+            card_of_kind(census, name, kind, f"encoder {pretrain.name}")
+            there_are = {code for _, _, code in pretrain_needs(pretrain, (name,), census)}
             if not there_are:
                 gaps.append(Gap(f"{name} train", "", "no files in any language"))
             found |= there_are if kind == "text" else set()

@@ -22,10 +22,10 @@ from viaduct.runs.gaps import (
     listed,
     model_gaps,
     pretrain_gaps,
+    pretrain_needs,
     target_gaps,
     target_languages,
     task_gaps,
-    text_needs,
     there,
 )
 from viaduct.runs.parts import ArmParts, Mixture, Pretrain, RecipeParts, Retrieval, TargetParts
@@ -222,11 +222,7 @@ class _Builder:
         pretrain = self.recipe.encoder
         if not isinstance(pretrain, Pretrain):
             return
-        languages: dict[str, None] = {}
-        for name in pretrain.text:
-            every = self.census.task(name).languages
-            wanted = [code for code in every if pretrain.languages is None or code in pretrain.languages]
-            languages |= {code: None for _, _, code in text_needs((name,), wanted, self.census)}
+        languages = dict.fromkeys(code for _, _, code in pretrain_needs(pretrain, pretrain.text, self.census))
         work = make_work("pretrain", pretrain=pretrain, languages=tuple(languages))
         stage = self.growing.add(work, {}, (f"{self.growing.encoder}/pretrain",), pretrain.seed)
         self.shared_by_arms.add(stage.path)

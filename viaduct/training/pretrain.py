@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from viaduct.runs.census import Census
-from viaduct.runs.gaps import text_needs
+from viaduct.runs.gaps import pretrain_needs
 from viaduct.runs.parts import Pretrain
 from viaduct.runs.rows import Need
 from viaduct.runs.sizes import BACKWARD, Estimate, Sizes, trained_tokens
@@ -38,12 +38,7 @@ class PretrainKind(StageKind[PretrainWork]):
 
     def needs(self, work: PretrainWork, census: Census) -> list[Need]:
         """The available train splits of text and parallel cards, in all requested languages."""
-        asked, found = work.pretrain, []
-        for name in (*asked.text, *asked.parallel):
-            every = census.task(name).languages
-            wanted = [code for code in every if asked.languages is None or code in asked.languages]
-            found += text_needs((name,), wanted, census)
-        return found
+        return pretrain_needs(work.pretrain, (*work.pretrain.text, *work.pretrain.parallel), census)
 
     def label(self, work: PretrainWork) -> str:
         """The encoder's name and languages."""
