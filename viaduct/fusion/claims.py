@@ -19,7 +19,7 @@ from viaduct.report.evidence import (
     Rule,
     UnrelatedError,
     basis,
-    decided,
+    mostly_higher,
     with_interval,
 )
 from viaduct.results.record import BASELINE
@@ -57,11 +57,7 @@ def _gains(first: str, second: str) -> Rule:
 
     def rule(evidence: Evidence) -> Finding:
         found = _compared(evidence, evidence.need(first), evidence.need(second))
-        higher, lower = (sum(one.verdict == verdict for one in found.values()) for verdict in ("higher", "lower"))
-        none = sum(map(evidence.no_gain, found.values()))
-        return decided(
-            _told(evidence, found), supported=2 * higher > len(found) and not lower, contradicted=2 * none > len(found)
-        )
+        return mostly_higher(evidence, found.values(), _told(evidence, found))
 
     return rule
 
@@ -95,10 +91,8 @@ def _after(evidence: Evidence) -> Finding:
     found = {
         f"{one}, {task}": contrast for one, other in pairs for task, contrast in _compared(evidence, one, other).items()
     }
-    higher, lower = (sum(one.verdict == verdict for one in found.values()) for verdict in ("higher", "lower"))
-    none = sum(map(evidence.no_gain, found.values()))
     words = "; ".join(f"{name}: {with_interval(one)}" for name, one in found.items())
-    return decided(words, supported=2 * higher > len(found) and not lower, contradicted=2 * none > len(found))
+    return mostly_higher(evidence, found.values(), words)
 
 
 _NEEDS = "both arms, XNLI, PAWS-X, XQuAD, MLQA and TyDiQA as far as the run has them, 3 seeds"

@@ -25,6 +25,7 @@ from viaduct.report.evidence import (
     UnrelatedError,
     basis,
     decided,
+    mostly_higher,
     with_interval,
 )
 from viaduct.report.number import points
@@ -204,10 +205,7 @@ def _beats(pattern: str, words: str) -> Rule:
     contradicted if it is shown to be no better for more than half."""
 
     def rule(evidence: Evidence) -> Finding:
-        found, why = _compared(evidence, pattern, words)
-        higher, lower = (sum(one.verdict == verdict for one in found) for verdict in ("higher", "lower"))
-        no_better = sum(map(evidence.no_gain, found))
-        return decided(why, supported=2 * higher > len(found) and not lower, contradicted=2 * no_better > len(found))
+        return mostly_higher(evidence, *_compared(evidence, pattern, words))
 
     return rule
 

@@ -7,7 +7,7 @@ both arms, official data. Otherwise `UndecidedError` says what is missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -74,6 +74,14 @@ def decided(why: str, *, supported: bool, contradicted: bool) -> Finding:
     if not supported and not contradicted:
         raise UndecidedError(why)
     return Finding("supported" if supported else "contradicted", why)
+
+
+def mostly_higher(evidence: Evidence, found: Collection[Contrast], why: str) -> Finding:
+    """Supported if more than half of the differences are higher and none is lower; contradicted if more than half are
+    shown to be no gain. Raises UndecidedError otherwise."""
+    higher, lower = (sum(one.verdict == verdict for one in found) for verdict in ("higher", "lower"))
+    no_gain = sum(map(evidence.no_gain, found))
+    return decided(why, supported=2 * higher > len(found) and not lower, contradicted=2 * no_gain > len(found))
 
 
 def fact(why: str, *, same: bool) -> Finding:
