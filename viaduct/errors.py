@@ -167,6 +167,12 @@ def nearest(given: str, known: Iterable[str]) -> str | None:
     return next((name for name in known if name.lower() == matches[0]), None) if matches else None
 
 
+def line_in(error: BaseException, path: Path) -> str:
+    """ ", line 3" for an error that line 3 of a file, or something that it called, has raised; "" for any other."""
+    lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f", line {lines[-1]}" if lines else ""
+
+
 def unknown(what: str, given: str, known: Iterable[str]) -> UsageError:
     """The error for a name that does not exist: what was given, the nearest match, what is allowed."""
     names = sorted(known)

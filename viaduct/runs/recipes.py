@@ -7,7 +7,6 @@ import ast
 import re
 import runpy
 import sys
-import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from viaduct.errors import UsageError, ViaductError, nearest, shortened, unknown
+from viaduct.errors import UsageError, ViaductError, line_in, nearest, shortened, unknown
 from viaduct.runs.encoder import may_be_on_hub
 from viaduct.runs.spec import Recipe
 from viaduct.tasks.catalogue import Catalogue
@@ -119,11 +118,11 @@ def _from_python(path: Path) -> Recipe:
             names = runpy.run_path(str(path), run_name="viaduct_recipe")
         made = names["recipe"]() if callable(names.get("recipe")) else names.get("RECIPE")
     except ViaductError as error:
-        raise UsageError(f"{path}{_line_in(error, path)}: {error}") from error
+        raise UsageError(f"{path}{line_in(error, path)}: {error}") from error
     except ValidationError as error:
-        raise UsageError(f"{path}{_line_in(error, path)}: {explain(error, Recipe, None, _described)}") from error
+        raise UsageError(f"{path}{line_in(error, path)}: {explain(error, Recipe, None, _described)}") from error
     except (Exception, SystemExit) as error:
-        where = f", line {error.lineno}" if isinstance(error, SyntaxError) else _line_in(error, path)
+        where = f", line {error.lineno}" if isinstance(error, SyntaxError) else line_in(error, path)
         raise UsageError(f"{path}{where}: {type(error).__name__}: {error}", fix="correct the recipe file") from error
     if not isinstance(made, Recipe):
         given = "nothing" if made is None else f"a {type(made).__name__}"
@@ -159,11 +158,6 @@ def _imported(path: Path) -> set[str]:
     names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     return {name.partition(".")[0] for name in names}
-
-
-def _line_in(error: BaseException, path: Path) -> str:
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    return f", line {lines[-1]}" if lines else ""
 
 
 def _from_yaml(path: Path) -> Recipe:

@@ -7,12 +7,11 @@ card, or a TOML or YAML file that `mapping` turns into one.
 from __future__ import annotations
 
 import runpy
-import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from viaduct.doors import offered
-from viaduct.errors import UsageError, unknown
+from viaduct.errors import UsageError, line_in, unknown
 from viaduct.languages import language
 from viaduct.tasks.card import Task
 from viaduct.tasks.kind import row_kind
@@ -88,9 +87,8 @@ def card_of_file(path: Path) -> Task:
     try:
         card = runpy.run_path(str(path), run_name="viaduct_card").get("CARD")
     except (Exception, SystemExit) as error:
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-        where = f"{path}, line {lines[-1]}" if lines else str(path)
-        raise UsageError(f"{where}: {type(error).__name__}: {error}", fix="correct the card file") from error
+        message = f"{path}{line_in(error, path)}: {type(error).__name__}: {error}"
+        raise UsageError(message, fix="correct the card file") from error
     if not isinstance(card, Task):
         raise UsageError(f"{path}: the file has no CARD", fix="end it with CARD = Task(...)")
     for code in card.languages:
