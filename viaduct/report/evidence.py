@@ -8,7 +8,7 @@ both arms, official data. Otherwise `UndecidedError` says what is missing.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -142,9 +142,9 @@ class Evidence:
     roles: Mapping[str, str]
     """Arm -> role; arms without an entry are ignored."""
     cards: Mapping[str, Task]
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any]
     """Section -> its findings other than scores (`viaduct.report.section.Content.facts`)."""
-    known_roles: Mapping[str, str] = field(default_factory=lambda: ROLES)
+    known_roles: Mapping[str, str]
     """Role -> what an arm with it does."""
 
     @cached_property

@@ -50,11 +50,6 @@ class LanguageOutcomes:
     majority: float | None
     """Score of always giving the most frequent gold answer; None if there is no such answer."""
 
-    @property
-    def are_counts(self) -> bool:
-        """Whether the task's score is an F1 over all examples, not a mean over them."""
-        return "correct" in self.values
-
     def scores(self) -> NDArray[np.float64]:
         """(N,) values whose mean is the task's score in this language, see `by_example`."""
         return by_example(self.values)
