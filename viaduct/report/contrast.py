@@ -118,6 +118,10 @@ class Contrasts:
         """One comparison; None if it was not made."""
         return next((one for one in self.found if (one.arm, one.against, one.task) == (arm, against, task)), None)
 
+    def with_baseline(self, task: str | None = None) -> list[Contrast]:
+        """The comparisons of arms with the baseline: those of one task or mean, or all."""
+        return [one for one in self.found if one.against == BASELINE and task in (None, one.task)]
+
     @property
     def decided(self) -> bool:
         """Whether there is any verdict."""

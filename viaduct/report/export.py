@@ -15,7 +15,7 @@ from viaduct.languages import family_of
 from viaduct.report.contrast import OVERALL, Contrast, Contrasts
 from viaduct.report.number import seed_list
 from viaduct.report.table import ScoreCell, Tables
-from viaduct.results.record import BASELINE, About, Record
+from viaduct.results.record import About, Record
 
 Line = dict[str, Any]
 """One line of a table; None is an empty field in CSV and null in JSON."""
@@ -48,7 +48,7 @@ def main_lines(tables: Tables, differences: Contrasts) -> list[Line]:
 
 def language_lines(tables: Tables, differences: Contrasts) -> list[Line]:
     """Lines by arm, task, metric and language; differences are on the lines of the headline metric."""
-    compared = {(one.arm, one.task): one.by_code for one in differences.found if one.against == BASELINE}
+    compared = {(one.arm, one.task): one.by_code for one in differences.with_baseline()}
     return [
         {
             "task": cell.task,

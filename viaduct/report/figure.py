@@ -30,7 +30,6 @@ from viaduct.report.heat_map import HeatCell, HeatMap
 from viaduct.report.number import duration, percent, points
 from viaduct.report.spending import Spending
 from viaduct.report.table import Tables
-from viaduct.results.record import BASELINE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,9 +53,7 @@ def difference_plot(differences: Contrasts, tasks: Sequence[str]) -> Drawing | N
     Interval ends far beyond the differences themselves are clipped at the edge of the drawing. None if there are no
     differences.
     """
-    found = [
-        one for task in (OVERALL, *tasks) for one in differences.found if (one.against, one.task) == (BASELINE, task)
-    ]
+    found = [one for task in (OVERALL, *tasks) for one in differences.with_baseline(task)]
     if not found:
         return None
     arms, lines = tuple(dict.fromkeys(one.arm for one in found)), tuple(dict.fromkeys(one.task for one in found))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
@@ -101,9 +101,8 @@ def language_maps(tables: Tables, differences: Contrasts) -> tuple[HeatMap, ...]
     codes = family_order(tuple({cell.language for cell in shown if cell.score is not None}))
     groups = tuple((name, tuple((code, name_of(code)) for code in own)) for name, own in groupby(codes, key=family_of))
     scores = [cell.score.mean for cell in shown if cell.score is not None]
-    own = [one for one in differences.found if one.against == BASELINE and one.is_of_task]
-    sizes = sorted(abs(value) for one in own for value in one.by_code.values())
-    reach = max(0.01, sizes[int(0.95 * (len(sizes) - 1))]) if sizes else 0.01
+    own = [one for one in differences.with_baseline() if one.is_of_task]
+    reach = _reach((value for one in own for value in one.by_code.values()), 0.95)
     found: list[HeatMap] = []
     for arm in tables.arms:
         signed = BASELINE in tables.shown_arms and arm != BASELINE
@@ -122,6 +121,13 @@ def language_maps(tables: Tables, differences: Contrasts) -> tuple[HeatMap, ...]
     return tuple(found)
 
 
+def _reach(differences: Iterable[float], share: float) -> float:
+    """The size that gets the strongest colour: at least this share of the differences are as small, and never below a
+    point."""
+    sizes = sorted(map(abs, differences))
+    return max(0.01, sizes[int(share * (len(sizes) - 1))]) if sizes else 0.01
+
+
 def _cell(difference: float | None, cell: ScoreCell, signed: bool) -> HeatCell | None:
     score = None if cell.score is None else cell.score.mean
     value = difference if signed else score
@@ -130,7 +136,7 @@ def _cell(difference: float | None, cell: ScoreCell, signed: bool) -> HeatCell |
 
 def arm_maps(differences: Contrasts) -> tuple[HeatMap, ...]:
     """Differences from the baseline by task and by language family; () if there are none."""
-    own = [one for one in differences.found if one.against == BASELINE and not one.is_of_several]
+    own = [one for one in differences.with_baseline() if not one.is_of_several]
     by_task: dict[tuple[str, str], HeatCell | None] = {
         (one.arm, one.task or EVERY_TASK): HeatCell(one.mean, one.estimate.interval, one.decision.stars) for one in own
     }
@@ -156,8 +162,7 @@ def _arm_map(
     others pale.
     """
     arms = tuple(dict.fromkeys(arm for arm, _ in cells))
-    sizes = sorted(abs(cell.value) for cell in cells.values() if cell is not None)
-    reach = max(0.01, sizes[int(0.8 * (len(sizes) - 1))]) if sizes else 0.01
+    reach = _reach((cell.value for cell in cells.values() if cell is not None), 0.8)
     whole = {(arm, column): cells.get((arm, column)) for arm in arms for column in columns}
     rows = (("", tuple((arm, arm) for arm in arms)),)
     return HeatMap(name, title, "Intermediate", rows, columns, whole if cells else {}, Scale(True, 0.0, reach))

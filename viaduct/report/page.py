@@ -184,7 +184,7 @@ def _values(
     associated: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """The variables of the report's own templates."""
-    by_language = [one for one in differences.found if (one.against, one.task) == (BASELINE, OVERALL)]
+    by_language = differences.with_baseline(OVERALL)
     return {
         "about": about,
         "no_result": NoResult.of(about),
@@ -213,12 +213,12 @@ def _values(
 def _drawings(
     tables: Tables, spent: Spending, differences: Contrasts, seen: SeenLanguages | None
 ) -> dict[str, Drawing | None]:
-    against_baseline = [one for one in differences.found if one.against == BASELINE]
+    seen_by_arm = {} if seen is None else seen.by_arm
     return {
         "differences": figure.difference_plot(differences, [column.task for column in tables.columns]),
         "transfer": figure.transfer_plot(tables),
         "cost": figure.cost_bars(spent),
-        "languages": figure.language_scatter(against_baseline, {} if seen is None else seen.by_arm),
+        "languages": figure.language_scatter(differences.with_baseline(), seen_by_arm),
     }
 
 
@@ -243,8 +243,7 @@ def _with_and_without(
 
 def _tint(differences: Contrasts) -> Scale:
     """The colours of the main table: the largest difference gets the strongest one."""
-    shown = [one for one in differences.found if one.against == BASELINE and one.task != IN_ENGLISH]
-    sizes = [abs(one.mean) for one in shown]
+    sizes = [abs(one.mean) for one in differences.with_baseline() if one.task != IN_ENGLISH]
     return Scale(True, 0.0, max(sizes, default=0.0), heaviest=0.28)
 
 

@@ -190,8 +190,7 @@ def _what_is_missing(about: About, tables: Tables) -> list[str]:
 
 
 def _means(differences: Contrasts) -> list[str]:
-    found = [one for one in differences.found if (one.against, one.task) == (BASELINE, OVERALL)]
-    parts = [f"{one.arm} {points(one.mean)}" for one in found]
+    parts = [f"{one.arm} {points(one.mean)}" for one in differences.with_baseline(OVERALL)]
     return [f"Difference from the baseline in the mean over tasks, in points: {', '.join(parts)}."] if parts else []
 
 
@@ -202,7 +201,7 @@ def _alone(tasks: Sequence[str]) -> str:
 
 def _verdicts(differences: Contrasts, arms: Sequence[str]) -> dict[str, str]:
     """One entry per arm; if there are many arms, one per verdict, with all arms that share it."""
-    own = [one for one in differences.found if one.against == BASELINE]
+    own = differences.with_baseline()
     wholes = {one.arm: one for task in (IN_ENGLISH, OVERALL) for one in own if one.task == task}
     if len(arms) <= MANY_ARMS:
         return {arm: _short(whole, [one for one in own if one.arm == arm]) for arm, whole in wholes.items()}
