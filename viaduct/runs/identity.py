@@ -75,11 +75,10 @@ def identities(plan: Plan, data: RecipeData, store: Store | None = None) -> dict
 
 
 def changed(
-    stage: Stage, planned: Identity, data: RecipeData, needs: Iterable[Need], cache: Path | None
+    stage: Stage, planned: Identity, data: RecipeData, needs: Sequence[Need], cache: Path | None
 ) -> tuple[str, ...]:
     """The fields of a stage's identity that have changed since it was planned, because files that it reads, or that
     its work names, have changed. Files with a new stamp (size, times, inode) are hashed again."""
-    needs = tuple(needs)
     encoder = None if stage.encoder is None else start_identity(stage.encoder, stage.revision, cache)
     digests = [data.fingerprint((need,), stage.work.declared) for need in needs]
     cards, upstream = _cards(needs, data, stage.work.declared), planned.content["inputs"]
@@ -103,7 +102,7 @@ def _in_part(make: Made) -> Mapping[str, Any] | None:
 
 def identity(
     stage: Stage,
-    cards: Iterable[Task],
+    cards: Sequence[Task],
     digests: Sequence[Mapping[str, Any] | None],
     *,
     upstream: Mapping[str, str],
@@ -113,7 +112,6 @@ def identity(
     """The identity of one stage that reads rows of these cards, whose data have the fingerprints `digests` (None:
     unknown), and whose inputs have the fingerprints `upstream` (role -> fingerprint, "": unknown); `encoder` is {} if
     it is unknown."""
-    cards = tuple(cards)
     complete = all(upstream.values()) and None not in digests and encoder != {}
     kinds = {card.kind: version for card in cards if (version := version_of(card.row_kind, stage)) > 1}
     content = {

@@ -57,17 +57,15 @@ def peak(stages: Iterable[Stage], sizes: dict[str, int], keep: str) -> int:
     stage -> bytes of the model that it leaves."""
     if keep == "all":
         return sum(sizes.values())
-    waiting = [stage for stage in stages if stage.path in sizes or any(one.path in sizes for one in _inputs(stage))]
-    left = Counter(source.path for stage in waiting for source in _inputs(stage))
+    waiting = [
+        stage for stage in stages if stage.path in sizes or any(one.path in sizes for one in stage.inputs.values())
+    ]
+    left = Counter(source.path for stage in waiting for source in stage.inputs.values())
     held = most = 0
     for stage in waiting:
         held += sizes.get(stage.path, 0)
         most = max(most, held)
-        for source in _inputs(stage):
+        for source in stage.inputs.values():
             left[source.path] -= 1
             held -= sizes.get(source.path, 0) if left[source.path] == 0 and is_model(source) else 0
     return most
-
-
-def _inputs(stage: Stage) -> tuple[Stage, ...]:
-    return tuple(stage.inputs.values())
