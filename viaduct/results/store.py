@@ -71,6 +71,11 @@ class Store:
         found = self.record(path)
         return found is not None and found["fingerprint"] == fingerprint
 
+    def inputs(self, path: str) -> dict[str, str]:
+        """Role -> fingerprint, of the stages that a finished stage started from; {} if it is not finished."""
+        found: dict[str, str] = (self.record(path) or {}).get("identity", {}).get("inputs", {})
+        return found
+
     def cost(self, path: str) -> dict[str, Any]:
         """The `cost.json` of a finished stage. Raises StoreError if it is missing or damaged."""
         found = unsealed(self.directory(path) / SEALED)

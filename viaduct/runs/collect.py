@@ -285,8 +285,7 @@ def _arms(store: Store, cells: Iterable[CellEntry], done: Mapping[str, StageEntr
             path = waiting.pop()
             if cell.arm not in found[path]:
                 found[path][cell.arm] = None
-                inputs = (store.record(path) or {}).get("identity", {}).get("inputs", {})
-                waiting += [paths[one] for one in inputs.values() if one in paths]
+                waiting += [paths[one] for one in store.inputs(path).values() if one in paths]
     return found
 
 

@@ -116,12 +116,7 @@ def _with_inputs(store: Store, done: Mapping[str, StageEntry], results: Iterable
         one = waiting.pop()
         if one in done and one not in found:
             found.add(one)
-            waiting += _inputs(store, done[one]).values()
-    return found
-
-
-def _inputs(store: Store, stage: StageEntry) -> dict[str, str]:
-    found: dict[str, str] = (store.record(stage.path) or {}).get("identity", {}).get("inputs", {})
+            waiting += store.inputs(done[one].path).values()
     return found
 
 
@@ -131,7 +126,7 @@ def _kept(store: Store, stage: StageEntry, record: RunRecord) -> KeptStage:
     return KeptStage(
         kind=stage.kind,
         fingerprint=stage.fingerprint,
-        inputs=_inputs(store, stage),
+        inputs=store.inputs(stage.path),
         cost={name: value for name, value in store.cost(stage.path).items() if name != "speed"},
         files=_texts(store, stage) | ({} if log is None else {LOG: log}),
     )

@@ -124,7 +124,7 @@ def _task_result(
     scores, seconds = [], {}
     for row in rows:
         score = paths[row.fingerprint]
-        made = paths.get((store.record(score) or {})["identity"]["inputs"].get("predictions", ""), score)
+        made = paths.get(store.inputs(score).get("predictions", ""), score)
         own = _bitext(store.directory(made) / "predictions" / f"{row.language}.jsonl", row)
         if own is None:
             why_not[row.task, row.language] = "its predictions are not in the store"
