@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from viaduct.report.number import listed
 from viaduct.results.record import BASELINE, StageCost
 
 TRAINING = "training"
@@ -77,7 +78,7 @@ def differing(
             words = _difference(fact, role, own[fact], other[fact])
             if words:
                 roles.setdefault(words, []).append(role)
-    return tuple(f"{words} in {_joined(names)}" for words, names in roles.items())
+    return tuple(f"{words} in {listed(names)}" for words, names in roles.items())
 
 
 def _of_tasks(facts: Conditions, tasks: Sequence[str] | None) -> Conditions:
@@ -105,20 +106,14 @@ def _difference(fact: str, role: str, own: Values, other: Values) -> str:
         return ""
     name = "" if fact in COMPUTED else f"{fact} "
     if ours == theirs:
-        return f"{name}{_joined(ours)}, but not for the same seeds or tasks,"
-    return f"{name}{_joined(ours)} against {_joined(theirs)}"
+        return f"{name}{listed(sorted(ours))}, but not for the same seeds or tasks,"
+    return f"{name}{listed(sorted(ours))} against {listed(sorted(theirs))}"
 
 
 def _without_counterpart(fact: str, role: str, values: Values) -> set[str]:
     """Values that a stage without a counterpart must match: those of its role; for a version with none there, all."""
     within = set[str]().union(*(one for place, one in values.items() if place.role == role))
     return within or (set() if fact in COMPUTED else set[str]().union(*values.values()))
-
-
-def _joined(values: Iterable[str]) -> str:
-    """ "a, b and c"; the members of a set are sorted."""
-    *first, last = sorted(values) if isinstance(values, set) else [*values]
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _in_order(facts: Iterable[str]) -> list[str]:
@@ -164,7 +159,7 @@ def _shared_words(values: Values) -> str | None:
         return None
     if len(whole := set[str]().union(*by_role.values())) <= 1:
         return "".join(whole)
-    return ", ".join(f"{_joined(one)} in {role}" for role, one in sorted(by_role.items()))
+    return ", ".join(f"{listed(sorted(one))} in {role}" for role, one in sorted(by_role.items()))
 
 
 def _words(values: Values) -> str:
@@ -181,4 +176,4 @@ def _words(values: Values) -> str:
 def _where(places: Sequence[Place]) -> str:
     seeds = sorted({place.seed for place in places})
     roles = sorted({place.role for place in places}, key=(TRAINING, *ROLES.values()).index)
-    return f"{_joined(roles)}, seed{'s' * (len(seeds) > 1)} {' '.join(map(str, seeds))}"
+    return f"{listed(roles)}, seed{'s' * (len(seeds) > 1)} {' '.join(map(str, seeds))}"

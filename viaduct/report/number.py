@@ -42,6 +42,12 @@ def plural(number: int, word: str) -> str:
     return f"{number} {word}{'s' * (number != 1)}"
 
 
+def listed(names: Sequence[str]) -> str:
+    """One or more names as in a sentence: "a", "a and b", "a, b and c"."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def seed_list(seeds: Sequence[int]) -> str:
     """The seeds, separated by spaces."""
     return " ".join(map(str, seeds))

@@ -15,7 +15,7 @@ from viaduct.metrics.verdict import Decision
 from viaduct.report.claims import Judged
 from viaduct.report.contrast import IN_ENGLISH, OVERALL, Contrast, Contrasts
 from viaduct.report.number import count as count_of
-from viaduct.report.number import duration, plural, points
+from viaduct.report.number import duration, listed, plural, points
 from viaduct.report.spending import Spending
 from viaduct.report.table import Tables
 from viaduct.results.record import BASELINE, About
@@ -108,7 +108,7 @@ def _answer(about: About, judged: Sequence[str]) -> str:
 
 
 def _named(declared: Sequence[str]) -> str:
-    on = f" on {_listed(declared[2:])}" if declared[2:] else ""
+    on = f" on {listed(declared[2:])}" if declared[2:] else ""
     return f"{declared[0]} against {declared[1]}{on}"
 
 
@@ -156,7 +156,7 @@ def _what_was_run(about: About, tables: Tables) -> str:
     if BASELINE in tables.shown_arms:
         how.append("without any" if arms else "without intermediate training")
     return (
-        f"{about.encoder} was evaluated {_listed(how)}, on {plural(len(columns), 'task')} in "
+        f"{about.encoder} was evaluated {listed(how)}, on {plural(len(columns), 'task')} in "
         f"{plural(len(languages), 'language')}, with {plural(len(about.seeds), 'seed')}."
     )
 
@@ -166,14 +166,14 @@ def _what_is_missing(about: About, tables: Tables) -> list[str]:
     if about.left_out:
         names = list(about.left_out)
         kinds = f"{plural(len(names), 'kind')} of intermediate training {'was' if len(names) == 1 else 'were'} left out"
-        sentences.append(f"{kinds}, because data were missing: {_listed(names)}.")
+        sentences.append(f"{kinds}, because data were missing: {listed(names)}.")
     without = {
         "arm": (len(tables.arms) - len(tables.shown_arms), len(tables.arms)),
         "task": (sum(not column.metric for column in tables.columns), len(tables.columns)),
     }
     parts = [f"{count} of {plural(whole, what)}" for what, (count, whole) in without.items() if count]
     if parts:
-        sentences.append(f"Without any result: {_listed(parts)}.")
+        sentences.append(f"Without any result: {listed(parts)}.")
     cells = [cell for cell in tables.cells if cell.headline and cell.metric and cell.arm in tables.shown_arms]
     empty = [f"{cell.task} ({cell.arm})" for cell in cells if cell.score is None]
     if empty:
@@ -183,7 +183,7 @@ def _what_is_missing(about: About, tables: Tables) -> list[str]:
     replaced = [column.task for column in tables.columns if column.substitution]
     if replaced:
         sentences.append(
-            f"On {_listed(replaced)} another split stands in for the official one, so these scores cannot be compared "
+            f"On {listed(replaced)} another split stands in for the official one, so these scores cannot be compared "
             "with published ones."
         )
     return sentences
@@ -211,10 +211,10 @@ def _verdicts(differences: Contrasts, arms: Sequence[str]) -> dict[str, str]:
         members = [f"{one.arm} ({points(one.mean)}{_alone(one.tasks)})" for one in same]
         if members:
             why = "; ".join(dict.fromkeys(one.estimate.why_not for one in same))
-            named[f"Mean over tasks, {words.removesuffix(' on')}"] = f"{_listed(members)}{why and f': {why}'}."
+            named[f"Mean over tasks, {words.removesuffix(' on')}"] = f"{listed(members)}{why and f': {why}'}."
     without = [arm for arm in arms if arm not in wholes]
     if without:
-        named["No result in common with the baseline"] = f"{_listed(without)}."
+        named["No result in common with the baseline"] = f"{listed(without)}."
     return named
 
 
@@ -225,7 +225,7 @@ def _short(whole: Contrast, own: Sequence[Contrast]) -> str:
         verdict: [f"{one.task} ({points(one.mean)})" for one in own if one.verdict == verdict]
         for verdict in ("higher", "lower", "equivalent")
     }
-    by_task = [f"{ON[verdict]} {_listed(members)}" for verdict, members in groups.items() if members]
+    by_task = [f"{ON[verdict]} {listed(members)}" for verdict, members in groups.items() if members]
     told = f" By task: {'; '.join(by_task)}." if by_task else ""
     return f"{_brief(whole)}.{told}"
 
@@ -287,7 +287,3 @@ def _times(decision: Decision) -> str:
 
 def _p(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
