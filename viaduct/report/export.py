@@ -102,6 +102,14 @@ def write_csv(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
         writer.writerows(lines)
 
 
+def write_csvs(directory: Path, tables: Mapping[str, Sequence[Line]]) -> list[str]:
+    """Write a CSV file for every table that has lines; returns the files' names."""
+    held = {f"{name}.csv": lines for name, lines in tables.items() if lines}
+    for name, lines in held.items():
+        write_csv(directory / name, lines)
+    return list(held)
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON that is also readable by people; NaN and infinities are an error."""
     path.write_text(json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -117,9 +125,7 @@ def write_tables(
 ) -> list[str]:
     """Write a CSV file for every table that has lines, and `report.json` with the same tables and every record; returns
     the names of the CSV files."""
-    for name, lines in tables.items():
-        if lines:
-            write_csv(directory / f"{name}.csv", lines)
+    names = write_csvs(directory, tables)
     dumped = {name: [record.model_dump(mode="json") for record in own] for name, own in records.items()}
     write_json(directory / "report.json", {"about": about.model_dump(mode="json"), "tables": tables, "records": dumped})
-    return [f"{name}.csv" for name, lines in tables.items() if lines]
+    return names

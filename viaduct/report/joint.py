@@ -17,7 +17,7 @@ from typing import Any
 from viaduct.report import table_files
 from viaduct.report.cost_plot import DISK_AXIS, LATENCY_AXIS, MEMORY_AXIS, Dot, cost_plot
 from viaduct.report.drawing import Drawing
-from viaduct.report.export import write_csv, write_json
+from viaduct.report.export import write_csvs, write_json
 from viaduct.report.no_result import NoResult
 from viaduct.report.templates import environment
 from viaduct.results.working import new_files
@@ -60,11 +60,11 @@ class Line:
 def write(directory: Path, name: str, hypothesis: str, runs: Sequence[Path]) -> Path:
     """Write the page into `directory`, with its tables as CSV and everything as JSON, from the reports in the
     directories of these runs; returns its path."""
-    lines = [line for run in runs for line in _lines(run)]
+    written = [json.loads((run / LAST).read_text(encoding="utf-8")) for run in runs]
+    lines = [line for run, own in zip(runs, written, strict=True) for line in _lines(run, own)]
     tasks = list(dict.fromkeys(task for line in lines for task in line.scores))
     undominated = best(lines)
     front = frontier_plot(lines, undominated)
-    written = [json.loads((run / LAST).read_text(encoding="utf-8")) for run in runs]
     records = {kind: [one for run in written for one in run["records"][kind]] for kind in ("results", "costs")}
     table = [_dumped(line, tasks, line.name in undominated) for line in lines]
     languages = [
@@ -85,9 +85,7 @@ def write(directory: Path, name: str, hypothesis: str, runs: Sequence[Path]) -> 
     html = environment(no_result.prefix).get_template("joint.html.j2").render(values)
     tables = {"encoders": table, "per_language": languages}
     with new_files(directory, LAST, (*(f"{kind}.csv" for kind in tables), "*frontier.svg", PAGE)) as folder:
-        for kind, own in tables.items():
-            if own:
-                write_csv(folder / f"{kind}.csv", own)
+        write_csvs(folder, tables)
         if front is not None:
             (folder / f"{no_result.prefix}frontier.svg").write_text(front.svg, encoding="utf-8")
         table_files.write(html, folder / table_files.FOLDER, no_result)
@@ -96,9 +94,8 @@ def write(directory: Path, name: str, hypothesis: str, runs: Sequence[Path]) -> 
     return directory / PAGE
 
 
-def _lines(run: Path) -> list[Line]:
-    """The arms of one run."""
-    written = json.loads((run / LAST).read_text(encoding="utf-8"))
+def _lines(run: Path, written: Mapping[str, Any]) -> list[Line]:
+    """The arms of one run; `written`: what its report wrote."""
     main = written["tables"]["main_table"]
     measured = run / "inference.csv"
     costs: Mapping[str, Mapping[str, float]] = {}
