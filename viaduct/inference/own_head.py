@@ -25,9 +25,9 @@ _UNNAMED = "LABEL_"
 
 
 def predict_with_own_head(
-    source: str, card: Task, data: DataFolder, out: Path, *, split: str, labels: Mapping[str, str], revision: str | None
-) -> tuple[str, ...]:
-    """Write `LL.jsonl` into `out` for every language with labelled rows; returns these languages.
+    source: str, card: Task, data: DataFolder, out: Path, *, labels: Mapping[str, str], revision: str | None
+) -> None:
+    """Write `LL.jsonl` into `out` for every language with labelled test rows.
 
     Raises UsageError for labels that are not the card's, and DataError if no language has labelled rows.
     """
@@ -37,21 +37,20 @@ def predict_with_own_head(
     spec = HeadSpec(card.kind, _names(model.model.config, card, labels), card.unanswerable)
     longest = min(LIMITS.max_length if card.kind != "span" else WINDOW, longest_input(model.model.base_model))
     limits = Limits(longest, min(LIMITS.stride, longest // 3))
-    found = list(_labelled(card, data, split))
+    found = list(_labelled(card, data))
     if not found:
-        raise DataError(f"no language of {card.name} has labelled {split} rows", path=data.root)
+        raise DataError(f"no language of {card.name} has labelled test rows", path=data.root)
     torch.manual_seed(0)
     for language, rows in found:
         encoded = encode(rows, trained_head(spec).encode, tokenizer, (), limits)
         said = predict_all(model, spec, rows, encoded, tokenizer.pad_token_id)
         write_predictions(out, [language], said)
-    return tuple(language for language, _ in found)
 
 
-def _labelled(card: Task, data: DataFolder, split: str) -> Iterator[tuple[str, Sequence[Any]]]:
+def _labelled(card: Task, data: DataFolder) -> Iterator[tuple[str, Sequence[Any]]]:
     for language in card.languages:
         try:
-            dataset = data.read(card.name, split, language)
+            dataset = data.read(card.name, "test", language)
         except DataError:
             continue
         if dataset.labelled:

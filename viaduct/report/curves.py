@@ -46,9 +46,10 @@ class Curve(Record):
         parts = [(max(0.0, min(step, end) - max(before, begin)), loss) for before, step, loss in points]
         return sum(share * loss for share, loss in parts) / (end - begin)
 
-    def smooth(self, most: int) -> dict[float, float]:
-        """Step -> loss, of at most `most` points: means of neighbours."""
-        count = -(-len(self.step) // most)
+    @property
+    def smooth(self) -> dict[float, float]:
+        """Step -> loss, of at most `LINE_POINTS` points: means of neighbours."""
+        count = -(-len(self.step) // LINE_POINTS)
         parts = [slice(at, at + count) for at in range(0, len(self.step), count)]
         return {fmean(self.step[part]): fmean(self.loss[part]) for part in parts}
 
@@ -147,7 +148,7 @@ def curve_plot(trainings: Sequence[Training]) -> Drawing:
         losses.set_title(shortened(one.name, 50), loc="left", weight="bold", fontsize=10)
         for seed, its in one.curves.items():
             style: dict[str, Any] = {"color": COLOURS[f"series-{seeds.index(seed) % SERIES + 1}"], "linewidth": 1.25}
-            losses.plot(*zip(*its.smooth(LINE_POINTS).items(), strict=True), **style)
+            losses.plot(*zip(*its.smooth.items(), strict=True), **style)
             scores.plot(list(its.dev), list(its.dev.values()), marker="o", markersize=3, **style)
         for axes, label in ((losses, "loss"), (scores, "dev score")):
             axes.set_ylabel(label)

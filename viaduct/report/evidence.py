@@ -194,11 +194,11 @@ class Evidence:
             raise UndecidedError(f"{arm} minus {against}: {found.estimate.why_not}")
         return found
 
-    def p_more(self, one: Contrast, value: float = 0.0) -> float:
+    def p_more(self, one: Contrast, value: float) -> float:
         """Corrected p-value of "the true difference is above `value`"."""
         return min(1.0, self._tests(one, value) * one.estimate.p_above(value))
 
-    def p_less(self, one: Contrast, value: float = 0.0) -> float:
+    def p_less(self, one: Contrast, value: float) -> float:
         """Corrected p-value of "the true difference is below `value`"."""
         return min(1.0, self._tests(one, value) * one.estimate.p_below(value))
 

@@ -36,8 +36,8 @@ def own_head_scores(
         folder = to or Path(scratch)
         for name in tasks:
             card, predict = files.task(name), loaded(PREDICT)
-            predict(model, card, files, folder / name, split="test", labels=labels, revision=revision)
-        return JsonLines(folder, files, task=None, split="test").scores(partial=True)
+            predict(model, card, files, folder / name, labels=labels, revision=revision)
+        return JsonLines(folder, files).scores(partial=True)
 
 
 def label_pairs(text: str | None) -> dict[str, str]:
