@@ -16,7 +16,7 @@ from viaduct.languages import ENGLISH
 from viaduct.metrics.difference import FEWEST_SEEDS
 from viaduct.metrics.verdict import ALPHA, MARGIN
 from viaduct.report.contrast import IN_ENGLISH, OVERALL, Contrast, Contrasts
-from viaduct.report.number import points
+from viaduct.report.number import interval_words, points
 from viaduct.results.record import BASELINE, About, ResultRow
 from viaduct.results.xtreme import INTERMEDIATES, TARGETS
 from viaduct.tasks.card import Task
@@ -274,9 +274,7 @@ def _require_whole(evidence: Evidence, one: Contrast, tasks: Sequence[str]) -> N
 def with_interval(one: Contrast) -> str:
     """The difference in words: "+3.2 points (95 % interval +1.0 to +5.4)"."""
     between = one.estimate.interval
-    return f"{points(one.mean)} points" + (
-        f" (95 % interval {points(between[0])} to {points(between[1])})" if between else ""
-    )
+    return f"{points(one.mean)} points{f' ({interval_words(between)})' if between else ''}"
 
 
 def basis(evidence: Evidence, tasks: Sequence[str] = TARGETS) -> str:

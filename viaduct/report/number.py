@@ -20,6 +20,11 @@ def points(value: float, digits: int = 1) -> str:
     return text.lstrip("+") if float(text.replace(MINUS, "-")) == 0 else text
 
 
+def interval_words(ends: tuple[float, float]) -> str:
+    """An interval of differences in percentage points: "95 % interval +1.0 to +5.4"."""
+    return f"95 % interval {points(ends[0])} to {points(ends[1])}"
+
+
 def duration(seconds: float) -> str:
     """Seconds in a suitable unit: "42 s", "12 min", "3.4 h"."""
     if seconds < 10:

@@ -15,7 +15,7 @@ from viaduct.metrics.verdict import Decision
 from viaduct.report.claims import Judged
 from viaduct.report.contrast import IN_ENGLISH, OVERALL, Contrast, Contrasts
 from viaduct.report.number import count as count_of
-from viaduct.report.number import duration, listed, plural, points
+from viaduct.report.number import duration, interval_words, listed, plural, points
 from viaduct.report.spending import Spending
 from viaduct.report.table import Tables
 from viaduct.results.record import BASELINE, About
@@ -128,10 +128,9 @@ def _brief(one: Contrast) -> str:
     between, what = one.estimate.interval, f"on {one.task}" if one.is_of_task else _over(one)
     if between is None or one.verdict == "no verdict":
         return f"{points(one.mean)} points {what}, no verdict: {one.estimate.why_not}"
-    interval = f"95 % interval {points(between[0])} to {points(between[1])}"
     excludes_zero = between[0] > 0 or between[1] < 0
     why = f", {_tested(one.decision)}" if excludes_zero and one.verdict == "no measurable difference" else ""
-    return f"{ON[one.verdict].removesuffix(' on')} {what} ({points(one.mean)} points, {interval}{why})"
+    return f"{ON[one.verdict].removesuffix(' on')} {what} ({points(one.mean)} points, {interval_words(between)}{why})"
 
 
 def gists(judged: Judged | None, spent: Spending, data: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -259,7 +258,7 @@ def _said(one: Contrast, what: str) -> str:
     decision, between = one.decision, one.estimate.interval
     if between is None or decision.p_deciding is None or decision.p_equivalence is None:
         return f"{points(one.mean)} points {what}, no verdict: {one.estimate.why_not}"
-    numbers = f"{points(one.mean)} points, 95 % interval {points(between[0])} to {points(between[1])}"
+    numbers = f"{points(one.mean)} points, {interval_words(between)}"
     tested = f"{_tested(decision)}, {len(one.seeds)} seeds"
     if one.verdict in ("higher", "lower"):
         beyond = f"; {'also' if decision.holds_beyond else 'not'} shown for languages like these"
