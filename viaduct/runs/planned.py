@@ -286,11 +286,12 @@ TOKEN_BYTES = 8.0
 
 
 def disk_need(plan: Plan, waiting: Iterable[str], keep: str = "all") -> int | None:
-    """Approximate peak bytes on disk that the stages in `waiting` need; None if the encoder's size is unknown."""
-    weights = _encoder_bytes(plan.recipe)
-    if weights is None:
-        return None
+    """Approximate peak bytes on disk that the stages in `waiting` need; None if the encoder's size is unknown. Stages
+    save float32; for a folder of unknown shape, its files say how much that is."""
     shape, paths = shape_of(plan.recipe.encoder, plan.recipe.revision), set(waiting)
+    weights = _file_bytes(plan.recipe) if shape is None else shape.num_bytes
+    if not weights:
+        return None
     left = [stage for stage in plan.stages if stage.path in paths and kind_of(stage.work.kind).leaves_encoder]
     sizes = {
         stage.path: weights if (own := _left_by(stage, shape)) in (None, shape) else own.num_bytes for stage in left
@@ -298,13 +299,10 @@ def disk_need(plan: Plan, waiting: Iterable[str], keep: str = "all") -> int | No
     return peak(plan.in_turn(paths), sizes, keep) + CHECKPOINT_COPIES * max(sizes.values(), default=0)
 
 
-def _encoder_bytes(recipe: RecipeParts) -> int | None:
-    """Size of the encoder in float32, as stages save it; for a folder of unknown shape, the size of its files."""
-    shape = shape_of(recipe.encoder, recipe.revision)
-    if shape is not None:
-        return shape.num_bytes
+def _file_bytes(recipe: RecipeParts) -> int:
+    """Size of the weights in the encoder's folder; 0 if there are none."""
     folder = Path(str(recipe.encoder)).expanduser()
-    return sum(path.stat().st_size for path in folder.glob("*.safetensors")) or None
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
 def warnings(planned: Planned) -> tuple[str, ...]:
