@@ -53,6 +53,11 @@ def existing_folder(path: Path) -> Path:
     return next(folder for folder in (path.resolve(), *path.resolve().parents) if folder.exists())
 
 
+def is_vacant(path: Path) -> bool:
+    """Whether a new folder can take this place: nothing is there, or an empty folder."""
+    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
+
+
 def free_bytes(path: Path) -> int:
     """Free space on the disk where this path is or would be created."""
     return shutil.disk_usage(existing_folder(path)).free

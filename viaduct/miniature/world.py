@@ -19,6 +19,7 @@ from viaduct.miniature import layouts, pairs, pictures, questions, retrieval, ta
 from viaduct.miniature.layouts import Folder
 from viaduct.miniature.lexicon import LANGUAGES, OF_TASK
 from viaduct.miniature.sentences import Meaning, text
+from viaduct.paths import is_vacant
 from viaduct.results.working import working_folder
 
 VERSION = 4
@@ -98,7 +99,7 @@ def write(directory: Path, *, seed: int = 1, scale: float = 1.0, progress: Progr
             f"{existing.scale}), not version {VERSION}, seed {seed}, scale {scale}",
             fix="choose another folder, or delete this one",
         )
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+    if not is_vacant(directory):
         raise UsageError(
             f"{directory} is neither an empty folder nor a miniature world", fix="choose a folder that does not exist"
         )

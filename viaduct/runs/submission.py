@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from viaduct.errors import DataError, StoreError, UsageError, one_message, unknown
 from viaduct.metrics.score import Predictions
+from viaduct.paths import is_vacant
 from viaduct.results.prediction_file import read_predictions
 from viaduct.results.store import Store
 from viaduct.results.working import working_folder
@@ -109,7 +110,7 @@ def write(
 
 def require_new(path: Path) -> None:
     """Raise UsageError if there is a file of that name, or a folder that is not empty."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if not is_vacant(path):
         raise UsageError(f"{path} already exists and is not empty", fix="name a new folder, or remove this one")
 
 

@@ -26,6 +26,7 @@ from viaduct.languages import language as language_of
 from viaduct.models.encoder import longest_input, num_layers, width
 from viaduct.models.layers import pick_layers
 from viaduct.models.numerics import finite
+from viaduct.paths import is_vacant
 from viaduct.results.working import working_folder
 from viaduct.serving.compressing import Texts, renumber, trimmed
 from viaduct.serving.compression import is_calibrated
@@ -92,7 +93,7 @@ def export(
     the last two instead. Raises UsageError if the request cannot be met, and leaves nothing behind in that case.
     """
     _require_engine(settings)
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+    if not is_vacant(directory):
         raise UsageError(f"{directory} already exists", fix="name a new folder, or remove it")
     require_model(folder)
     source, known = open_model(folder), history(folder)
