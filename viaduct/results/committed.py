@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from viaduct.errors import StoreError
 from viaduct.results.checksums import cleaned
-from viaduct.results.outcomes import LanguageOutcomes, form_of
+from viaduct.results.outcomes import LanguageOutcomes, form_of, stored
 from viaduct.results.record import Record
 from viaduct.results.store import Store
 from viaduct.results.writing import write_atomic
@@ -251,5 +251,5 @@ def _arrays(
         arrays[f"{number}/units"] = np.diff(np.frombuffer(units, np.int32), prepend=np.int32(0))
         for name, form in lists[-1].forms.items():
             values = np.stack([one.values[name] for _, one in models], axis=1)
-            arrays[f"{number}/{name}"] = np.packbits(values == 1, axis=1) if form == "bits" else values.astype(form)
+            arrays[f"{number}/{name}"] = stored(values, form)
     return lists, arrays

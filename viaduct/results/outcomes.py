@@ -112,9 +112,7 @@ def write_outcomes(directory: Path, outcomes: Mapping[str, LanguageOutcomes]) ->
         arrays[f"{language}/units"] = np.diff(one.units, prepend=np.int32(0))  # many are 1, which compresses well
         forms = {name: form_of(values) for name, values in one.values.items()}
         for name, values in one.values.items():
-            arrays[f"{language}/{name}"] = (
-                np.packbits(values == 1) if forms[name] == "bits" else values.astype(forms[name])
-            )
+            arrays[f"{language}/{name}"] = stored(values, forms[name])
         about[language] = {"ids": one.ids, "chance": one.chance, "majority": one.majority, "values": forms}
     content = io.BytesIO()
     told = np.frombuffer(json.dumps(about).encode(), np.uint8)
@@ -154,3 +152,8 @@ def form_of(values: NDArray[Any]) -> str:
     if not np.issubdtype(values.dtype, np.integer):
         return "bits" if np.isin(values, (0, 1)).all() else "float32"
     return str(np.min_scalar_type(int(values.max(initial=0))))
+
+
+def stored(values: NDArray[Any], form: str) -> NDArray[Any]:
+    """The values in a form given by `form_of`; bits are packed along the last axis."""
+    return np.packbits(values == 1, axis=-1) if form == "bits" else values.astype(form)
