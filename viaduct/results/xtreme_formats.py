@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from viaduct.errors import DataError, nearest, shortened
 from viaduct.metrics.official import (
@@ -60,13 +60,6 @@ class FilePair:
             raise DataError(str(error), path=self.gold if isinstance(error, LabelsError) else self.given) from error
 
 
-class Line(NamedTuple):
-    """A line of a file."""
-
-    number: int
-    text: str
-
-
 Allowed: TypeAlias = Callable[[str], bool]
 Value: TypeAlias = Callable[[Any], Any]
 """Row -> its prediction (None: it has none) or its gold value."""
@@ -93,8 +86,9 @@ class Lines:
         gold, given, labels = read_lines(files.gold), read_lines(files.given), files.card.labels
         wrong = [] if files.official else _not_allowed(gold, self.allowed(labels, None))
         if wrong:
+            number, text = wrong[0]
             fix = "name the folder of labels with --gold (XTREME's test files have none), or compare as is: --official"
-            raise DataError(self._in_words(wrong[0], labels), path=files.gold, line=wrong[0].number, fix=fix)
+            raise DataError(self._in_words(text, labels), path=files.gold, line=number, fix=fix)
         if not files.official:
             self._require_end(files.gold, gold, given)
             self._require_end(files.given, given, gold)
@@ -102,8 +96,8 @@ class Lines:
         strange = _not_allowed(given, self.allowed(labels, gold))
         if not strange:
             return score
-        first = f"line {strange[0].number:,}: {self._in_words(strange[0], labels)}"
-        return replace(score, n_strange=len(strange), strange=first)
+        number, text = strange[0]
+        return replace(score, n_strange=len(strange), strange=f"line {number:,}: {self._in_words(text, labels)}")
 
     def _require_end(self, path: Path, lines: Sequence[str], others: Sequence[str]) -> None:
         """Raise DataError if the last line has no line end, and the other file has a line there that starts with it."""
@@ -112,10 +106,10 @@ class Lines:
         if last and last not in there and any(line.startswith(last) for line in there):
             raise no_line_end(path, len(lines))
 
-    def _in_words(self, line: Line, labels: Sequence[str]) -> str:
-        close = nearest(line.text[:SHOWN], labels)
+    def _in_words(self, line: str, labels: Sequence[str]) -> str:
+        close = nearest(line[:SHOWN], labels)
         hint = f" Did you mean '{close}'?" if close else ""
-        return f"{line.text[:SHOWN]!r} is not {self.allowed_in_words or ' or '.join(labels)}.{hint}"
+        return f"{line[:SHOWN]!r} is not {self.allowed_in_words or ' or '.join(labels)}.{hint}"
 
     def predictions(self, rows: Sequence[Row], given: Predictions) -> str:
         """The text of a file of predictions. Raises DataError for a row without one, if the format needs it."""
@@ -134,8 +128,9 @@ class Lines:
         return "".join(f"{line}\n" for line in self.write(rows, _gold))
 
 
-def _not_allowed(lines: Sequence[str], allowed: Allowed) -> list[Line]:
-    return [Line(number, text) for number, text in enumerate(lines, start=1) if not allowed(text)]
+def _not_allowed(lines: Sequence[str], allowed: Allowed) -> list[tuple[int, str]]:
+    """(number, text) of each line that is not allowed."""
+    return [(number, text) for number, text in enumerate(lines, start=1) if not allowed(text)]
 
 
 def _compare_lines(gold: Sequence[str], given: Sequence[str], _: bool) -> FileScore:
