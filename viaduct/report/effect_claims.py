@@ -9,7 +9,7 @@ correction for everything else that the page compares.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from viaduct.metrics.verdict import ALPHA, MARGIN
 from viaduct.report.contrast import IN_ENGLISH, Contrast
@@ -241,12 +241,12 @@ def _number(name: str, text: str, claimed: float, *roles: str) -> Claim:
     return Claim(name, text, _WITHIN, _gains(claimed, *roles), _NUMBER, provenance="unverified")
 
 
-def _against(name: str, text: str, rule: Rule, pattern: str, *, ours: bool) -> Claim:
-    """A claim about plain training and a variant of it."""
+def _against(name: str, text: str, rule: Callable[[str, str], Rule], variant: tuple[str, str], *, ours: bool) -> Claim:
+    """A claim about plain training and a variant of it: (pattern of its roles, what it is in words)."""
     how = "more than half of the intermediate tasks, none the other way" if ours else "at least one intermediate task"
     source = _SYNTHESIS if ours else "arXiv 2005.13013"
     provenance: Provenance = "synthesis" if ours else "read"
-    return Claim(name, text, how, rule, _BOTH, "effect", source, provenance, _variants(pattern))
+    return Claim(name, text, how, rule(*variant), _BOTH, "effect", source, provenance, _variants(variant[0]))
 
 
 CLAIMS = (
@@ -278,31 +278,21 @@ CLAIMS = (
         provenance="unverified",
     ),
     _against(
-        "C13",
-        "English intermediate training beats adding multilingual masked LM to it",
-        _beats(*_REPLAY),
-        _REPLAY[0],
-        ours=True,
+        "C13", "English intermediate training beats adding multilingual masked LM to it", _beats, _REPLAY, ours=True
     ),
-    _against(
-        "C14",
-        "English intermediate data beat machine-translated ones",
-        _beats(*_TRANSLATED),
-        _TRANSLATED[0],
-        ours=True,
-    ),
+    _against("C14", "English intermediate data beat machine-translated ones", _beats, _TRANSLATED, ours=True),
     _against(
         "C21",
         "Adding multilingual masked LM to intermediate training is not consistently better than leaving it out",
-        _not_consistently_better(*_REPLAY),
-        _REPLAY[0],
+        _not_consistently_better,
+        _REPLAY,
         ours=False,
     ),
     _against(
         "C22",
         "Machine-translated intermediate data are not consistently better than English ones",
-        _not_consistently_better(*_TRANSLATED),
-        _TRANSLATED[0],
+        _not_consistently_better,
+        _TRANSLATED,
         ours=False,
     ),
     Claim(
