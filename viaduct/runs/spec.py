@@ -43,13 +43,14 @@ __all__ = [
 ]
 
 
-def _added(owner: Owner, model: type[BaseModel]) -> dict[str, Any]:
-    """The fields that rooms add to one of the models."""
-    require_new((field.name for field in fields(owner)), model)
-    return {
+def _extended(name: str, core: type[BaseModel], owner: Owner, **changed: Any) -> Any:
+    """One of the core's models, under a name of its own, with `changed` fields and those that rooms add to it."""
+    require_new((field.name for field in fields(owner)), core)
+    added: dict[str, Any] = {
         field.name: (field.model | None, Field(default=field.default, description=field.__doc__))
         for field in fields(owner)
     }
+    return create_model(name, __base__=core, __module__=__name__, __doc__=core.__doc__, **changed, **added)
 
 
 if TYPE_CHECKING:
@@ -70,22 +71,12 @@ if TYPE_CHECKING:
         def __init__(self, **fields: Any) -> None: ...
 
 else:
-    Intermediate = create_model(
-        "Intermediate", __base__=ArmParts, __module__=__name__, __doc__=ArmParts.__doc__, **_added("arm", ArmParts)
-    )
-    Target = create_model(
-        "Target",
-        __base__=TargetParts,
-        __module__=__name__,
-        __doc__=TargetParts.__doc__,
-        **_added("target", TargetParts),
-    )
-    Recipe = create_model(
+    Intermediate = _extended("Intermediate", ArmParts, "arm")
+    Target = _extended("Target", TargetParts, "target")
+    Recipe = _extended(
         "Recipe",
-        __base__=RecipeParts,
-        __module__=__name__,
-        __doc__=RecipeParts.__doc__,
+        RecipeParts,
+        "recipe",
         intermediates=(tuple[Intermediate, ...], (Intermediate(name=BASELINE),)),
         targets=(tuple[Target, ...], ...),
-        **_added("recipe", RecipeParts),
     )
