@@ -10,7 +10,7 @@ a layer or a threshold are only checked for rows that are the same.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -117,17 +117,17 @@ class _Comparison:
     def __init__(self, recipe: RecipeParts, census: Census, memory: Path | None) -> None:
         self.recipe, self.census, self.data = recipe, census, census.data
         self.memory = Memory[Overlap | None](memory, TypeAdapter(Overlap | None))
-        self.files: dict[Need, dict[str, str]] = {}
-        self.folders = Folders()
+        folders = Folders()
+        self.files = cache(lambda need: self.data.fingerprint((need,), recipe.substitutions, folders))
         self.by_arm = {
             arm.name: tuple(need for one in lineage(arm, recipe) for need in _by_arm(one, recipe, census))
             for arm in recipe.intermediates
         }
         self.pretraining = tuple(_pretraining(recipe, census))
-        self.known: dict[_Training, _Known] = {}
+        self.known = cache(self._known)
         self.compared = lru_cache(maxsize=4)(lambda need, text: _Rows(self._rows(need), text))
         self.text = lru_cache(maxsize=2)(self._rows)  # some arms use all lines and others the first ones
-        self.seen: dict[tuple[_Training, str, str], _Seen] = {}
+        self.seen = cache(self._seen)
 
     def of(self, target: TargetParts, language: str) -> Iterator[Overlap]:
         """The overlaps of a target in a language."""
@@ -178,20 +178,15 @@ class _Comparison:
         cards = [self.data.task(name) for name in names]
         versions = [part.version for card in cards for part in (card, *card.parts)]
         how = [bool(trained.chosen), trained.text, trained.lines]
-        files = [self._files(need) for need in needs]
+        files = [self.files(need) for need in needs]
         compared = {"comparison": COMPARISON, "files": files, "declared": declared, "versions": versions, "how": how}
         return fingerprint_of(compared)
-
-    def _files(self, need: Need) -> dict[str, str]:
-        if need not in self.files:
-            self.files[need] = self.data.fingerprint((need,), self.recipe.substitutions, self.folders)
-        return self.files[need]
 
     def _compare(self, trained: _Training, evaluated: Need) -> Overlap | None:
         rows = self.compared(evaluated, trained.text)
         same = near = np.zeros(len(rows.rows), bool)
         if trained.need[2] in (ENGLISH, evaluated[2]):
-            same, near = rows.marks(self._of(trained))
+            same, near = rows.marks(self.known(trained))
         translated = self._translated(trained, evaluated, rows.rows) & ~same & ~near
         if not (same | near | translated).any():
             return None
@@ -211,15 +206,13 @@ class _Comparison:
             lines=trained.lines,
         )
 
-    def _of(self, trained: _Training) -> _Known:
-        if trained not in self.known:
-            rows = (self.text if trained.text else self._rows)(trained.need)[: trained.lines]
-            if trained.originals is not None:
-                ids = {row.id for row in self._rows(trained.originals)}
-                rows = tuple(row for row in rows if row.id in ids)
-            texts = [(text,) for row in rows for text in row.texts] if trained.text else [row.compared for row in rows]
-            self.known[trained] = _Known(list(map(all_letters, texts)), sketched=not trained.chosen)
-        return self.known[trained]
+    def _known(self, trained: _Training) -> _Known:
+        rows = (self.text if trained.text else self._rows)(trained.need)[: trained.lines]
+        if trained.originals is not None:
+            ids = {row.id for row in self._rows(trained.originals)}
+            rows = tuple(row for row in rows if row.id in ids)
+        texts = [(text,) for row in rows for text in row.texts] if trained.text else [row.compared for row in rows]
+        return _Known(list(map(all_letters, texts)), sketched=not trained.chosen)
 
     def _spoken_of(self, trained: _Training, evaluated: Need) -> Need | None:
         """The evaluation set in the language of the training rows; None if that is the evaluated language, if the rows
@@ -233,7 +226,7 @@ class _Comparison:
         """A mask, (rows,): rows that are translations of a row that is trained on."""
         spoken = self._spoken_of(trained, evaluated)
         none = np.zeros(len(rows), bool)
-        seen, originals = (frozenset[str](), {}) if spoken is None else self._seen_in(trained, spoken)
+        seen, originals = (frozenset[str](), {}) if spoken is None else self.seen(trained, spoken)
         if not seen:
             return none
         alike = [row.label_words == originals[row.id] for row in rows if row.id in originals]
@@ -241,16 +234,13 @@ class _Comparison:
             return none
         return np.fromiter((row.id in seen for row in rows), bool, len(rows))
 
-    def _seen_in(self, trained: _Training, spoken: Need) -> _Seen:
+    def _seen(self, trained: _Training, spoken: Need) -> _Seen:
         """For evaluation rows in the language of the training rows: the ids of those that are trained on and, if there
         are any, the labels of all."""
-        key = (trained, *spoken[:2])
-        if key not in self.seen:
-            rows = self.compared(spoken, trained.text)
-            same, near = rows.marks(self._of(trained))
-            ids = frozenset(row.id for row, is_seen in zip(rows.rows, same | near, strict=True) if is_seen)
-            self.seen[key] = ids, {row.id: row.label_words for row in rows.rows} if ids else {}
-        return self.seen[key]
+        rows = self.compared(spoken, trained.text)
+        same, near = rows.marks(self.known(trained))
+        ids = frozenset(row.id for row, is_seen in zip(rows.rows, same | near, strict=True) if is_seen)
+        return ids, {row.id: row.label_words for row in rows.rows} if ids else {}
 
 
 def _by_arm(arm: ArmParts, recipe: RecipeParts, census: Census) -> Iterator[_Training]:
