@@ -22,9 +22,7 @@ PACKAGES = (
 
 def usable_cores() -> int:
     """Number of CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0))
 
 
 def noted_threads(file: Path) -> int:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import wait
 
-from viaduct.errors import UsageError, ViaductError, one_message
+from viaduct.errors import ViaductError, one_message
 
 HEAD_START_SECONDS = 0.3
 """Head start of the process whose progress is shown, so that it gets the first stage, which is often the longest."""
@@ -41,11 +41,8 @@ def beside(count: int, work: Callable[[], object]) -> Iterator[None]:
     If a model is too small to keep all cores busy, two processes with one thread each are faster than one with two.
 
     An error in one of them is not reported here: its stage is released, and whoever takes it next meets the same error.
-    Call this before anything has imported torch, whose threads a forked process would lack. Raises UsageError if the
-    system cannot fork.
+    Call this before anything has imported torch, whose threads a forked process would lack.
     """
-    if count and "fork" not in multiprocessing.get_all_start_methods():
-        raise UsageError("--processes: this system cannot fork a process", fix="start the command in several terminals")
     copies = [multiprocessing.get_context("fork").Process(target=_quietly, args=(work,)) for _ in range(count)]
     try:
         for copy in copies:
