@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from viaduct.report.number import listed
+from viaduct.report.number import listed, plural
 from viaduct.results.record import BASELINE, StageCost
 
 TRAINING = "training"
@@ -56,10 +56,11 @@ def conditions(costs: Iterable[StageCost]) -> dict[str, Conditions]:
 
 def _facts(cost: StageCost) -> dict[str, str]:
     """Facts of one stage. Without tokens (scoring, removing layers) device and threads could not change its results."""
-    found = {"device": cost.where, "machine": cost.machine, "precision": cost.precision or ""} if cost.tokens else {}
+    found = dict(cost.versions)
     if cost.tokens:
-        found["threads"] = f"{cost.threads} thread{'s' * (cost.threads != 1)}"
-    return {fact: value for fact, value in (found | cost.versions).items() if value not in ("", "absent")}
+        found |= {"device": cost.where, "machine": cost.machine, "precision": cost.precision or ""}
+        found["threads"] = plural(cost.threads, "thread")
+    return {fact: value for fact, value in found.items() if value not in ("", "absent")}
 
 
 def differing(
