@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -57,13 +57,14 @@ def substitution_for(task: str, split: str, substitutions: Iterable[Substitution
     return found[0] if found else None
 
 
-def concerning(substitutions: Iterable[Substitution], needs: Iterable[Need]) -> tuple[Substitution, ...]:
+def concerning(substitutions: Sequence[Substitution], needs: Iterable[Need]) -> tuple[Substitution, ...]:
     """The substitutions for the splits that are read, by task in the order of the needs."""
     splits: dict[str, set[str]] = {}
     for task, split, _ in needs:
         splits.setdefault(task, set()).add(split)
-    declared = tuple(substitutions)
-    return tuple(one for task, read in splits.items() for one in declared if one.task == task and one.split in read)
+    return tuple(
+        one for task, read in splits.items() for one in substitutions if one.task == task and one.split in read
+    )
 
 
 def source_of(task: str, split: str, substitutions: Iterable[Substitution]) -> tuple[str, str]:
@@ -91,14 +92,13 @@ class RecipeData:
         """The card of this name. Raises UsageError with the nearest name if there is none."""
         return self.folder.catalogue.task(name)
 
-    def load(self, task: str, split: str, language: str, substitutions: Iterable[Substitution] = ()) -> Loaded:
+    def load(self, task: str, split: str, language: str, substitutions: Sequence[Substitution] = ()) -> Loaded:
         """The rows of one split and language, with the substitution applied.
 
         Raises DataError if files are missing or damaged, or if a substitution leaves no row.
         """
-        declared = tuple(substitutions)
-        substitution = substitution_for(task, split, declared)
-        name, used_split = source_of(task, split, declared)
+        substitution = substitution_for(task, split, substitutions)
+        name, used_split = source_of(task, split, substitutions)
         dataset = self.folder.read(name, used_split, language)
         if substitution is None:
             return Loaded(self._limited(dataset.rows), None)
@@ -130,22 +130,22 @@ class RecipeData:
     def fingerprint(
         self,
         needs: Iterable[Need],
-        substitutions: Iterable[Substitution] = (),
+        substitutions: Sequence[Substitution] = (),
         seen: Folders | None = None,
     ) -> dict[str, str]:
         """ "task split language" -> SHA-256 of the files read for it, after substitution, not including file names. If
         rows refer to files (images), also "task split language files" -> the hash of these. `seen`: folders that the
         caller trusts not to change."""
-        declared, seen = tuple(substitutions), seen or Folders()
+        seen = seen or Folders()
         found: dict[str, str] = {}
         for task, split, code in needs:
-            found[f"{task} {split} {code}"] = self._digest((task, split, code), declared)
-            source = (*source_of(task, split, declared), code)
+            found[f"{task} {split} {code}"] = self._digest((task, split, code), substitutions)
+            source = (*source_of(task, split, substitutions), code)
             if (used := self.folder.used_digest(*source, seen)) is not None:
                 found[used_files((task, split, code))] = used
         return found
 
-    def _digest(self, need: Need, substitutions: tuple[Substitution, ...]) -> str:
+    def _digest(self, need: Need, substitutions: Sequence[Substitution]) -> str:
         task, split, language = need
         substitution = substitution_for(task, split, substitutions)
         name, used_split = source_of(task, split, substitutions)
