@@ -27,6 +27,7 @@ from viaduct.report.evidence import (
     decided,
     mostly_higher,
     with_interval,
+    with_intervals,
 )
 from viaduct.report.number import points
 from viaduct.report.setup_claims import is_xlmr_large
@@ -196,8 +197,7 @@ def _compared(evidence: Evidence, pattern: str, words: str) -> tuple[list[Contra
     if not pairs:
         raise UnrelatedError(f"no intermediate task has both an arm of its own and one {words}")
     found = [evidence.contrast(*pair) for pair in pairs]
-    numbers = "; ".join(f"{one.arm} minus {one.against}: {with_interval(one)}" for one in found)
-    return found, f"{numbers}; {basis(evidence)}"
+    return found, f"{with_intervals(found)}; {basis(evidence)}"
 
 
 def _beats(pattern: str, words: str) -> Rule:

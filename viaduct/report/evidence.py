@@ -7,7 +7,7 @@ both arms, official data. Otherwise `UndecidedError` says what is missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -275,6 +275,11 @@ def with_interval(one: Contrast) -> str:
     """The difference in words: "+3.2 points (95 % interval +1.0 to +5.4)"."""
     between = one.estimate.interval
     return f"{points(one.mean)} points{f' ({interval_words(between)})' if between else ''}"
+
+
+def with_intervals(found: Iterable[Contrast]) -> str:
+    """The differences in words, each with its arms: "a minus b: +3.2 points (95 % interval +1.0 to +5.4); ..."."""
+    return "; ".join(f"{one.arm} minus {one.against}: {with_interval(one)}" for one in found)
 
 
 def basis(evidence: Evidence, tasks: Sequence[str] = TARGETS) -> str:

@@ -8,7 +8,7 @@ fine-tuning anew, so nine are worth no less than three stage seeds with three fi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from viaduct.metrics.speed import FEWEST_ROUNDS, MeasuredInference, speed, time_ratio
 from viaduct.metrics.verdict import ALPHA, MARGIN
@@ -26,7 +26,7 @@ from viaduct.report.evidence import (
     decided,
     no_pairs,
     require_real,
-    with_interval,
+    with_intervals,
 )
 from viaduct.results.record import BASELINE
 from viaduct.results.xtreme import INTERMEDIATES
@@ -56,7 +56,7 @@ ROLES = {
 def raises_scores(evidence: Evidence) -> Finding:
     """Q1: supported if a stage is higher than the baseline; contradicted if every stage is shown to gain nothing."""
     found = {role: _contrast(evidence, role, BASELINE) for role in _stages(evidence)}
-    why = f"{_words(found.values())}; {basis(evidence)}"
+    why = f"{with_intervals(found.values())}; {basis(evidence)}"
     return decided(why, supported=bool(_higher(found)), contradicted=all(map(evidence.no_gain, found.values())))
 
 
@@ -76,7 +76,7 @@ def because_of_images(evidence: Evidence) -> Finding:
     words, explained, refuted = [], False, True
     for role in risen:
         found = [_contrast(evidence, role, f"{role}_{control}") for control in CONTROLS]
-        words.append(_words(found))
+        words.append(with_intervals(found))
         explained = explained or all(one.verdict == "higher" for one in found)
         refuted = refuted and any(map(evidence.no_gain, found))
     why = f"{'; '.join(words)}; {basis(evidence)}"
@@ -157,7 +157,7 @@ def with_text(evidence: Evidence) -> Finding:
             ways.add("replaces")
         useless = instead.verdict == "lower" or evidence.no_gain(alone[stage])
         refuted = refuted and evidence.no_gain(added) and useless
-        words.append(_words((added, instead, *alone.values())))
+        words.append(with_intervals((added, instead, *alone.values())))
     why = f"{'; '.join(words)}; {basis(evidence)}"
     return decided(
         f"it {' and '.join(sorted(ways))}: {why}" if ways else why, supported=bool(ways), contradicted=refuted
@@ -189,10 +189,6 @@ def _stages(evidence: Evidence) -> list[str]:
 
 def _contrast(evidence: Evidence, role: str, other: str) -> Contrast:
     return evidence.contrast(evidence.need(role), evidence.need(other), seeds=SEEDS)
-
-
-def _words(found: Iterable[Contrast]) -> str:
-    return "; ".join(f"{one.arm} minus {one.against}: {with_interval(one)}" for one in found)
 
 
 def _higher(found: Mapping[str, Contrast]) -> list[str]:
