@@ -18,6 +18,7 @@ from viaduct.fetching.publishers import PublishedFile
 from viaduct.fetching.unpack import put, unpack
 from viaduct.results.writing import canonical, write_atomic
 from viaduct.tasks.card import Task, patterns
+from viaduct.tasks.hashes import file_sha256
 
 Piece = PublishedFile | HubFiles
 """A unit of fetching: one published file, or one pattern of files on the Hub."""
@@ -109,10 +110,7 @@ def _is_there(record: Path, file: PublishedFile, data: Path) -> bool:
 
 def _is_published(path: Path, file: PublishedFile) -> bool:
     """Whether a file that somebody else put there is the published one."""
-    if file.sha256 is None or not path.is_file():
-        return False
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest() == file.sha256
+    return file.sha256 is not None and path.is_file() and file_sha256(path) == file.sha256
 
 
 def mirrored(address: str, mirrors: Collection[str]) -> str:

@@ -49,8 +49,5 @@ def content_of(state: tuple[Path, Stamp] | None) -> str:
 @lru_cache(maxsize=2**17)  # COCO's images, which all languages of a caption set share
 def _sha256(path: Path, _stamp: Stamp) -> str:
     require_plain(path)
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
