@@ -54,9 +54,7 @@ def objectives_of(*objectives: str, vocabulary: int = 60, **settings: Any) -> Ca
     asked = tuple(Objective(name=name) for name in objectives)  # type: ignore[arg-type]
     settings = {"null_share": 0.0, "label_smoothing": 0.0, **settings}
     special_V = torch.arange(vocabulary) < SPECIAL
-    return CaptionObjectives(
-        Captions(card="made", objectives=asked, **settings), Masking(0.4, MASK, special_V), special_V
-    )
+    return CaptionObjectives(Captions(card="made", objectives=asked, **settings), Masking(0.4, MASK, special_V))
 
 
 def texts(lengths: Sequence[int], vocabulary: int = 60, seed: int = 0) -> Batch:

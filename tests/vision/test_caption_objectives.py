@@ -37,7 +37,7 @@ def test_the_sigmoid_loss_is_siglips() -> None:
     model, asked = small.model(), small.objectives_of("contrastive")
     model.space.shift.fill_(-1.3)
     batch = small.batch("contrastive", LENGTHS, IMAGES)
-    texts, images, _ = vectors(model, batch, asked.special_V)
+    texts, images, _ = vectors(model, batch, asked.masking.special_V)
     scale, shift = float(model.space.scale), float(model.space.shift)
     expected = 0.0
     for at, image in enumerate(IMAGES):
@@ -58,7 +58,7 @@ def cross_entropy_of(logits: Sequence[float], right: Sequence[bool]) -> float:
 def test_the_softmax_loss_goes_both_ways_with_several_right_answers_and_a_bank(bank: int) -> None:
     model, asked = small.model(sigmoid=False), small.objectives_of("contrastive", contrast="softmax", negatives=bank)
     batch = small.batch("contrastive", LENGTHS, IMAGES, bank=bank)
-    texts, images, further = vectors(model, batch, asked.special_V)
+    texts, images, further = vectors(model, batch, asked.masking.special_V)
     scale, count = float(model.space.scale), len(IMAGES)
     right = [[image == own for image in IMAGES] for own in IMAGES]
     to_images = [
@@ -140,7 +140,7 @@ def test_one_pass_over_a_caption_costs_what_its_tokens_cost_step_by_step() -> No
 
 @torch.no_grad()
 def test_a_pooled_text_is_the_mean_of_its_words_whatever_stands_beside_it() -> None:
-    model, special_V = small.model(), small.objectives_of("contrastive").special_V
+    model, special_V = small.model(), small.objectives_of("contrastive").masking.special_V
     batch = small.texts(LENGTHS)
     pooled_BD = model.pooled(batch, special_V)
     hidden_BLD = model.states(batch)

@@ -233,7 +233,7 @@ def test_recall_is_told_for_languages_without_captions_too(make: Any) -> None:
 
 def _text_vector(member: CaptionMember, view: CaptionModel, order: Any, at: int, pad: int) -> torch.Tensor:
     text = collate(order.encoded, np.array([at]), pad)
-    return view.space.of_text(view.pooled(text, member.objectives.special_V))
+    return view.space.of_text(view.pooled(text, member.objectives.masking.special_V))
 
 
 def test_an_encoder_without_room_for_images_is_refused(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:

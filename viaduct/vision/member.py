@@ -56,11 +56,9 @@ class CaptionMember(Member):
         every = tuple(dict.fromkeys((*self.languages, *asked.retrieval_languages)))
         searched = every if asked.retrieval_languages else ()
         self.searched = self._order(self._rows("dev", searched), held, tower, searched) if searched else self.held
-        special_V = torch.zeros(len(tokenizer), dtype=torch.bool)
-        special_V[tokenizer.all_special_ids] = True
         weights_V = rarity(self.train.encoded.ids, len(tokenizer), tokenizer.all_special_ids)
         masking = Masking.of(tokenizer, asked.mask_fraction, whole_words=True, weights_V=weights_V, every_row=True)
-        self.objectives = CaptionObjectives(asked, masking, special_V)
+        self.objectives = CaptionObjectives(asked, masking)
         self.rows, self.order = len(self.train.data.captions), self.train.order
         self.ids = (self.train.encoded.ids, self.held.encoded.ids, self.searched.encoded.ids)
         self.needs_vocabulary = any(name in MEASURED_OBJECTIVES for name in self.names)

@@ -118,8 +118,7 @@ class CaptionObjectives:
 
     captions: Captions
     masking: Masking
-    special_V: torch.Tensor
-    """(vocabulary,) bool: tokens that are not pooled."""
+    """Its special tokens are not pooled either."""
 
     def loss(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
         """The mean loss of the batch's objective. Masks are drawn first, so arms with different images share them."""
@@ -180,10 +179,9 @@ class CaptionObjectives:
         caption. The language slot is the first position of the prefix."""
         slot_B1D = model.visual.slot(batch.language_B)[:, None]
         before_BPD = torch.cat([slot_B1D, image_prefix(self.captions, model, batch, train=train)], dim=1)
-        targets_BL, mask_BL = batch.text.ids_BL[:, 1:], batch.text.on_cpu.mask_BL
-        real_BL = torch.ones(targets_BL.shape, dtype=torch.bool) if mask_BL is None else mask_BL[:, 1:]
+        targets_BL = batch.text.ids_BL[:, 1:]
         hidden_BLD = model.foreseen(batch.text, before_BPD)
-        at_M = places(real_BL, targets_BL.device)
+        at_M = places(real_tokens(batch.text.on_cpu)[:, 1:], targets_BL.device)
         return hidden_BLD[at_M], targets_BL[at_M], at_M[0]
 
     def mlm_caption(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
@@ -242,13 +240,13 @@ class CaptionObjectives:
 
     def text_vectors(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
         """(B, E): the captions in the common space."""
-        return model.space.of_text(model.pooled(batch.text, self.special_V))
+        return model.space.of_text(model.pooled(batch.text, self.masking.special_V))
 
     def image_vectors(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
         """(B, E): the images' vectors, from the trainable tower if there is one. If captions are shown as images, the
         vectors of another caption; without features, the same vector for all."""
         if batch.other is not None:
-            return model.space.of_text(model.pooled(batch.other, self.special_V))
+            return model.space.of_text(model.pooled(batch.other, self.masking.special_V))
         if self.captions.tower_layers:
             return model.space.of_tokens(image_prefix(self.captions, model, batch, train=False))
         if batch.pooled_BV is not None:
@@ -258,7 +256,7 @@ class CaptionObjectives:
 
     def imagine(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
         """1 - cosine of the image's vector and the one predicted from the caption (Imagination, arXiv 1705.04350)."""
-        guessed_BV = model.head[IMAGINE](model.pooled(batch.text, self.special_V))
+        guessed_BV = model.head[IMAGINE](model.pooled(batch.text, self.masking.special_V))
         wanted_BV = torch.ones_like(guessed_BV) if batch.pooled_BV is None else batch.pooled_BV.float()
         return 1 - cosine_similarity(guessed_BV, wanted_BV, dim=1).mean()
 
