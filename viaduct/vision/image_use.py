@@ -201,7 +201,7 @@ class HeldOutCaptions(HeldOut):
         texts: list[str] = []
         for _, batch in self.batches(np.arange(len(self.order.ids))):
             for row in range(len(batch.image_B)):
-                ids = beam_search(self.objectives, self.model, _row(batch, row), tokenizer)
+                ids = beam_search(self.objectives, self.model, batch.take(np.array([row])), tokenizer)
                 texts.append(tokenizer.decode(ids, skip_special_tokens=True).strip())
                 progress(len(texts), len(self.chosen), f"writing captions, {len(texts):,} of {len(self.chosen):,}")
         return texts
@@ -292,17 +292,6 @@ def recall_by_language(
 
 def _recorded(language: str, score: Score) -> CaptionScore:
     return CaptionScore(language=language, metric=score.metric, value=score.value, n=score.n, signature=score.signature)
-
-
-def _row(batch: CaptionBatch, row: int) -> CaptionBatch:
-    part = slice(row, row + 1)
-    return replace(
-        batch,
-        image_B=batch.image_B[part],
-        language_B=batch.language_B[part],
-        patches_BPV=None if batch.patches_BPV is None else batch.patches_BPV[part],
-        pooled_BV=None,
-    )
 
 
 def beam_search(
