@@ -60,10 +60,9 @@ class AutoModelLogits(nn.Module):
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """The model's output, float32."""
-        mask_BL = torch.ones_like(batch.ids_BL) if batch.mask_BL is None else batch.mask_BL.long()
-        types_BL = torch.zeros_like(batch.ids_BL) if batch.types_BL is None else batch.types_BL
-        known = {"input_ids": batch.ids_BL, "attention_mask": mask_BL, "token_type_ids": types_BL}
-        inputs = {name: known[name][:, None] if self.kind == "choice" else known[name] for name in self.inputs}
+        inputs = named_inputs(batch, self.inputs)
+        if self.kind == "choice":
+            inputs = {name: one[:, None] for name, one in inputs.items()}
         with torch.inference_mode():
             output: Any = self.model(**inputs)
         if self.kind is None:
@@ -73,3 +72,12 @@ class AutoModelLogits(nn.Module):
             return torch.stack((output.start_logits, output.end_logits), dim=-1)
         logits: torch.Tensor = output.logits
         return logits
+
+
+def named_inputs(batch: Batch, names: Sequence[str]) -> dict[str, torch.Tensor]:
+    """The batch as a model's inputs of these names, (B, L) int64 each; an unpadded batch gets a mask of ones, one
+    without segments gets the first segment everywhere."""
+    mask_BL = torch.ones_like(batch.ids_BL) if batch.mask_BL is None else batch.mask_BL.long()
+    types_BL = torch.zeros_like(batch.ids_BL) if batch.types_BL is None else batch.types_BL
+    known = {"input_ids": batch.ids_BL, "attention_mask": mask_BL, "token_type_ids": types_BL}
+    return {name: known[name] for name in names}

@@ -25,6 +25,7 @@ from torch import nn
 from viaduct.encode.batch import Batch
 from viaduct.errors import UsageError, unknown
 from viaduct.heads.head import HeadSpec
+from viaduct.inference.auto_model import named_inputs
 from viaduct.serving.compression import ENGINES, ON_GPUS
 from viaduct.serving.low_precision import in_half, in_int8
 from viaduct.serving.model import ExportRecord, LoadedModel, export_record, not_exported, open_model
@@ -122,12 +123,8 @@ def _openvino_session(file: str, precision: str, threads: int) -> Infer:
 
 
 def named_arrays(batch: Batch, inputs: Sequence[str]) -> dict[str, Any]:
-    """The batch as the named inputs of an exported model, (B, L) int64 each; an unpadded batch gets a mask of ones, one
-    without segments gets the first segment everywhere."""
-    mask_BL = torch.ones_like(batch.ids_BL) if batch.mask_BL is None else batch.mask_BL.long()
-    types_BL = torch.zeros_like(batch.ids_BL) if batch.types_BL is None else batch.types_BL
-    known = {"input_ids": batch.ids_BL, "attention_mask": mask_BL, "token_type_ids": types_BL}
-    return {name: known[name].numpy() for name in inputs}
+    """The batch as the named inputs of an exported model, see `named_inputs`."""
+    return {name: one.numpy() for name, one in named_inputs(batch, inputs).items()}
 
 
 def open_engine(folder: Path, engine: str, precision: str, threads: int, device: str = "cpu") -> Engine:

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from viaduct.encode.batch import Batch
 from viaduct.encode.tokens import Encoded, Limits
 from viaduct.heads.head import HeadSpec
 from viaduct.inference.prediction import predict_all
 from viaduct.metrics.score import MetricFunction, Prediction
+from viaduct.models.sentences import pool
 from viaduct.rows import Row
 from viaduct.serving.engines import Engine
 from viaduct.serving.model import LoadedModel
@@ -108,16 +108,9 @@ def _readings(side: Side, encoded: Encoded) -> torch.Tensor:
     found: dict[int, torch.Tensor] = {}
     for batch in batches(encoded, side.pad_id):
         output = side.engine(batch)
-        read = output.argmax(1) if output.ndim == 2 else _mean(output, batch)
+        read = output.argmax(1) if output.ndim == 2 else pool(output, batch.mask_BL, "mean")
         found |= dict(zip(batch.examples.tolist(), read, strict=True))
     return torch.stack([found[number] for number in sorted(found)])
-
-
-def _mean(hidden_BLD: torch.Tensor, batch: Batch) -> torch.Tensor:
-    if batch.mask_BL is None:
-        return hidden_BLD.mean(1)
-    mask_BL1 = batch.mask_BL[..., None].to(hidden_BLD.dtype)
-    return (hidden_BLD * mask_BL1).sum(1) / mask_BL1.sum(1)
 
 
 def grouped(found: Mapping[str, Any], kept: Collection[str]) -> list[tuple[str, int, float, float]]:
