@@ -29,7 +29,7 @@ from viaduct.serving.compression import calibration_of, engine_of, is_calibrated
 from viaduct.serving.engines import FILES, Engine, ExportedEngine, TorchEngine, named_arrays, package, require_engine
 from viaduct.serving.low_precision import with_int8_embedding
 from viaduct.serving.model import InferenceModel, LoadedModel
-from viaduct.serving.samples import SAMPLE_ROWS, batches, text_sample
+from viaduct.serving.samples import batches, text_sample
 
 LARGEST_FILE = 1_900_000_000
 """Most bytes of weights that an ONNX file holds (protobuf's limit is 2 GiB); larger ones go to a second file."""
@@ -59,7 +59,7 @@ def planned_engine(context: Context, work: PredictWork, trained: TrainedModel) -
     calibration: list[Batch] = []
     if is_calibrated(engine, precision):
         found = {f"{name} {code}": context.load(name, "train", code).rows for name, code in calibration_of(work)}
-        sample = text_sample({where: [row.texts[0] for row in rows] for where, rows in found.items()}, SAMPLE_ROWS)
+        sample = text_sample({where: [row.texts[0] for row in rows] for where, rows in found.items()})
         if sample is None:
             raise DataError("OpenVINO's int8 is calibrated on text, but there is none", fix="check --data")
         calibration = batches(sample.encoded(source.tokenizer, trained.limits), source.tokenizer.pad_token_id)

@@ -63,6 +63,8 @@ UNKNOWN_LIMITS = Limits(128)
 """How rows are truncated if the training's limits are not known."""
 MADE_LENGTHS = (5, 9, 16, 30, 60)
 """Lengths, in tokens, of the made-up sequences that are used if there are no rows."""
+THREADS = 1
+"""CPU threads of the engines that are compared."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,6 @@ class ExportSettings:
     """Also keep the vocabulary of these files, one text per line."""
     layers: int | None = None
     """Keep this many of the lowest layers; None: all."""
-    threads: int = 1
 
 
 def export(
@@ -106,7 +107,7 @@ def export(
     limits = source.model.within(known.limits or UNKNOWN_LIMITS)
     samples = _samples(source, known, texts, files) if sample is None else [sample]
     encoded = [(one, one.encoded(source.tokenizer, limits)) for one in samples]
-    rows = labelled_sample(known.task, files, SAMPLE_ROWS) if sample is None else sample
+    rows = labelled_sample(known.task, files) if sample is None else sample
     with working_folder(directory.parent, ".") as unfinished:
         calibrated = _write_files(source, settings, folder, unfinished, encoded)
         about = {
@@ -170,7 +171,7 @@ def _texts(settings: ExportSettings, data: DataFolder | None) -> Texts:
 def _samples(source: LoadedModel, known: History, texts: Texts, data: DataFolder | None) -> list[Sample]:
     """Rows of the task that the head was trained on and lines of the texts; without either, lines of the text card."""
     of_task = card_sample(known.task, data, ("dev", "train"), SAMPLE_ROWS) if source.spec is not None else None
-    found = [of_task, text_sample(texts, SAMPLE_ROWS)]
+    found = [of_task, text_sample(texts)]
     if found == [None, None]:
         found = [card_sample("text", data, ("train",), SAMPLE_ROWS)]
     return [one for one in found if one is not None]
@@ -221,7 +222,7 @@ def _comparison(
     """
     cut = settings.layers is not None or bool(settings.languages or settings.text)
     made = Side(source, _opened(place, settings, source))
-    same = TorchEngine(source, "fp32", settings.threads)
+    same = TorchEngine(source, "fp32", THREADS)
     names, parts = [sample.name for sample, _ in encoded], [one for _, one in encoded]
     if not parts:
         lengths = [length for length in MADE_LENGTHS if length <= longest_input(source.model.encoder)]
@@ -232,7 +233,7 @@ def _comparison(
     whole = Side(source, same)
     if cut:
         loaded = open_model(folder)
-        whole = Side(loaded, TorchEngine(loaded, "fp32", settings.threads))
+        whole = Side(loaded, TorchEngine(loaded, "fp32", THREADS))
     texts = [(sample.encoded(whole.model.tokenizer, limits), one) for sample, one in encoded if sample.card is None]
     if not texts:
         texts = [(_renumbered(one, source.tokenizer, whole.model.tokenizer), one) for one in parts]
@@ -247,7 +248,7 @@ def _comparison(
 def _opened(place: Path, settings: ExportSettings, source: LoadedModel) -> Engine:
     if settings.engine == TRANSFORMERS:
         return TransformersEngine(place, source)
-    return ExportedEngine(place, settings.engine, settings.precision, source, settings.threads)
+    return ExportedEngine(place, settings.engine, settings.precision, source, THREADS)
 
 
 def _renumbered(encoded: Encoded, words: Any, whole: Any) -> Encoded:

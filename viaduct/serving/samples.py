@@ -83,10 +83,11 @@ def target_sample(task: str | None, data: DataFolder | None, count: int) -> Samp
     return next(_target_samples(task, data, count), None)
 
 
-def labelled_sample(task: str | None, data: DataFolder | None, count: int) -> Sample | None:
-    """The first such sample in which all rows have labels; if none has, the first without; None if there are none."""
+def labelled_sample(task: str | None, data: DataFolder | None) -> Sample | None:
+    """The first such sample, of `SAMPLE_ROWS` rows, in which all rows have labels; if none has, the first without; None
+    if there are none."""
     first = None
-    for sample in _target_samples(task, data, count):
+    for sample in _target_samples(task, data, SAMPLE_ROWS):
         if all(row.is_labelled for row in sample.rows):
             return sample
         first = first or sample
@@ -102,14 +103,14 @@ def _target_samples(task: str | None, data: DataFolder | None, count: int) -> It
             yield sample
 
 
-def text_sample(texts: Texts, count: int) -> Sample | None:
-    """At most `count` of these lines, spread over languages and files; None if there are none."""
+def text_sample(texts: Texts) -> Sample | None:
+    """At most `SAMPLE_ROWS` of these lines, spread over languages and files; None if there are none."""
     rows = [
         Sentence(f"{name}-{number}", name, line, match=())
         for name, lines in texts.items()
-        for number, line in enumerate(spread(lines, count, texts))
+        for number, line in enumerate(spread(lines, SAMPLE_ROWS, texts))
     ]
-    return Sample(f"plain text, {' '.join(texts)}", tuple(rows[:count])) if texts else None
+    return Sample(f"plain text, {' '.join(texts)}", tuple(rows[:SAMPLE_ROWS])) if texts else None
 
 
 def spread(items: Sequence[Item], count: int, shares: Collection[object]) -> Sequence[Item]:
