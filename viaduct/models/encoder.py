@@ -153,6 +153,12 @@ def width(encoder: nn.Module) -> int:
     return int(sizes(encoder).hidden_size)
 
 
+def word_embeddings(encoder: nn.Module) -> torch.Tensor:
+    """(V, D): the parameter with a row for each token id."""
+    weight: torch.Tensor = encoder.get_input_embeddings().weight  # type: ignore[operator]
+    return weight
+
+
 def dropout(encoder: nn.Module) -> float:
     """The dropout rate that heads share with the encoder; 0.1 if the architecture does not name one."""
     config: Any = encoder.config

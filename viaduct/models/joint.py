@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from viaduct.encode.batch import Batch
-from viaduct.models.encoder import encode_batch
+from viaduct.models.encoder import encode_batch, word_embeddings
 from viaduct.models.language import MaskedLanguageHead
 from viaduct.models.vocabulary import Trimmed
 
@@ -34,8 +34,7 @@ class JointModel(nn.Module):
     @property
     def words_VD(self) -> torch.Tensor:
         """The word embeddings, which are also used to score words."""
-        weight: torch.Tensor = self.encoder.get_input_embeddings().weight  # type: ignore[operator]
-        return weight
+        return word_embeddings(self.encoder)
 
     @property
     def language(self) -> MaskedLanguageHead:

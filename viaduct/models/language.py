@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 from torch.utils.checkpoint import checkpoint
 
 from viaduct.errors import UsageError
-from viaduct.models.encoder import width
+from viaduct.models.encoder import width, word_embeddings
 from viaduct.models.linear import OneDNNLinear, product
 from viaduct.runs.encoder import hub_options
 from viaduct.runs.families import ROBERTA
@@ -154,20 +154,20 @@ def load_language_head(
     embeddings and a bias of zeros. Raises UsageError if the word embeddings are not as wide as the encoder's states, so
     that they cannot serve as the head's.
     """
-    words: nn.Embedding = encoder.get_input_embeddings()  # type: ignore[operator]
+    words_VD = word_embeddings(encoder)
     config: Any = encoder.config
-    if words.weight.shape[1] != width(encoder):
+    if words_VD.shape[1] != width(encoder):
         raise UsageError(
             f"the word embeddings of an encoder of type '{config.model_type}' differ in width from its states, so they"
             " cannot score masked words",
             fix="leave out `replay`, objectives that fill in or write words, and `logits` of a distillation",
         )
-    head = MaskedLanguageHead(words.weight.shape[0])
+    head = MaskedLanguageHead(words_VD.shape[0])
     if stage is not None and (stage / LANGUAGE_HEAD_FILE).is_file():
-        head = _with_state(load_file(stage / LANGUAGE_HEAD_FILE), words.weight)
+        head = _with_state(load_file(stage / LANGUAGE_HEAD_FILE), words_VD)
         return head, "of the stage that made the encoder"
     if config.model_type in ROBERTA:
-        found = _from_checkpoint(source, revision, words.weight)
+        found = _from_checkpoint(source, revision, words_VD)
         if found is not None:
             return found, "of the checkpoint"
     return head, NEW

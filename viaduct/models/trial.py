@@ -15,7 +15,7 @@ from torch import nn
 from viaduct.encode.batch import collate
 from viaduct.encode.tokens import Array, Builder
 from viaduct.errors import UsageError
-from viaduct.models.encoder import encode_batch, load_encoder, load_tokenizer
+from viaduct.models.encoder import encode_batch, load_encoder, load_tokenizer, word_embeddings
 from viaduct.models.tokenizer_file import PROBES
 from viaduct.models.weights_check import first_line
 from viaduct.runs.encoder_check import TOKENIZER_SETTINGS
@@ -37,7 +37,7 @@ def require_encoder(source: str, revision: str | None) -> None:
     that lacks an embedding for a token, cannot be run, gives a text in a batch with longer ones other states than plain
     transformers gives it alone, or reads from left to right."""
     tokenizer, encoder = load_tokenizer(source, revision), load_encoder(source, revision).eval()
-    rows: int = encoder.get_input_embeddings().num_embeddings  # type: ignore[operator]
+    rows = len(word_embeddings(encoder))
     last = tokenizer.vocab_size - 1
     for piece, number in {tokenizer.convert_ids_to_tokens(last): last, **tokenizer.get_added_vocab()}.items():
         if number >= rows:
@@ -59,11 +59,9 @@ def require_encoder(source: str, revision: str | None) -> None:
 def whole_because(encoder: nn.Module) -> dict[str, str]:
     """{"whole_vocabulary": reason} for an encoder that must be trained with its full embedding, {} for others."""
     config: Any = encoder.config
-    words: nn.Embedding = encoder.get_input_embeddings()  # type: ignore[operator]
-    if words.weight.shape[1] % LANES:
-        return {
-            "whole_vocabulary": f"word embeddings of {words.weight.shape[1]} values: sums would be rounded otherwise"
-        }
+    width = word_embeddings(encoder).shape[1]
+    if width % LANES:
+        return {"whole_vocabulary": f"word embeddings of {width} values: sums would be rounded otherwise"}
     if config.model_type not in TRIMMED:
         return {"whole_vocabulary": f"nobody has tried whether a part of it is enough for type '{config.model_type}'"}
     return {}

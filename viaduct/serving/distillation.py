@@ -29,6 +29,7 @@ from viaduct.models.encoder import (
     num_layers,
     save_encoder,
     width,
+    word_embeddings,
 )
 from viaduct.models.joint import real_tokens
 from viaduct.models.language import NEW, MaskedLanguageHead, divergence, load_language_head, save_language_head
@@ -128,7 +129,7 @@ class Distillation:
         apart, own_BLD, its_BLD = self._distances(masked.text)
         chosen = masked.at
         own, its = self.student.head, self.head
-        own_VD, its_VD = (_words(encoder) for encoder in (self.student.encoder, self.teacher))
+        own_VD, its_VD = (word_embeddings(encoder) for encoder in (self.student.encoder, self.teacher))
         temperature = self.distil.temperature
         guesses = divergence(
             (lambda states_MD: own.logits(states_MD, own_VD), own_BLD[chosen]),
@@ -208,8 +209,3 @@ def states_distance(own: Sequence[torch.Tensor], its: Sequence[torch.Tensor], re
         for one, other in zip(own, its, strict=True)
     ]
     return torch.stack(apart).mean()
-
-
-def _words(encoder: Any) -> torch.Tensor:
-    weight: torch.Tensor = encoder.get_input_embeddings().weight
-    return weight

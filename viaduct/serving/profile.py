@@ -15,7 +15,7 @@ from torch import nn
 from viaduct.encode.cache import write_tokens
 from viaduct.encode.tokens import Array
 from viaduct.errors import UsageError
-from viaduct.models.encoder import forward_flops, load_tokenizer, num_layers, width
+from viaduct.models.encoder import forward_flops, load_tokenizer, num_layers, width, word_embeddings
 from viaduct.results.working import working_folder
 from viaduct.runs.execute import resolve_device
 from viaduct.serving.engines import require_engine
@@ -209,8 +209,7 @@ def cost(
 def parameters(model: InferenceModel) -> Mapping[str, int]:
     """The number of parameters: in total, in the token embedding, and in the rest."""
     total = sum(parameter.numel() for parameter in model.parameters())
-    embedding: nn.Embedding = model.encoder.get_input_embeddings()  # type: ignore[operator]
-    inside = embedding.weight.numel()
+    inside = word_embeddings(model.encoder).numel()
     return {"total": total, "token_embedding": inside, "rest": total - inside}
 
 

@@ -18,7 +18,7 @@ from torch import nn
 from viaduct.encode.batch import Batch, collate
 from viaduct.encode.tokens import Array, Encoded
 from viaduct.errors import DataError
-from viaduct.models.encoder import encode_batch, encode_layers, num_layers
+from viaduct.models.encoder import encode_batch, encode_layers, num_layers, word_embeddings
 from viaduct.models.joint import JointModel, real_tokens
 from viaduct.models.language import MaskedLanguageHead, divergence
 from viaduct.models.numerics import derived_seed, finite, seed_all
@@ -102,7 +102,7 @@ class ReplayedText(DrawnText):
             return loss
         with torch.no_grad():
             original_MD = encode_batch(original.encoder, masked.text)[masked.at]
-        words_VD, original_VD = model.words_VD, original.encoder.get_input_embeddings().weight  # type: ignore[operator]
+        words_VD, original_VD = model.words_VD, word_embeddings(original.encoder)
         kept = divergence(
             (lambda states_MD: model.language.logits(states_MD, words_VD), hidden_MD),
             (lambda states_MD: original.head.logits(states_MD, original_VD), original_MD),

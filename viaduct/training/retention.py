@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.functional import mse_loss
 from torch.nn.utils import parametrize
 
+from viaduct.models.encoder import word_embeddings
 from viaduct.models.vocabulary import Trimmed
 from viaduct.runs.parts import Retention
 
@@ -42,14 +43,14 @@ def begin(encoder: nn.Module, retention: Retention) -> None:
             change = LowRank(layer.out_features, layer.in_features, retention.lora_rank).to(layer.weight.device)
             parametrize.register_parametrization(layer, "weight", change)
     if retention.freeze_embeddings:
-        encoder.get_input_embeddings().weight.requires_grad_(False)  # type: ignore[operator]
+        word_embeddings(encoder).requires_grad_(False)
 
 
 def kept_rows(encoder: nn.Module, before: dict[str, torch.Tensor], trimmed: Trimmed | None) -> dict[str, torch.Tensor]:
     """The weights before the stage; of the word embeddings, only the rows that a trimmed encoder holds."""
     if trimmed is None:
         return before
-    words = encoder.get_input_embeddings().weight  # type: ignore[operator]
+    words = word_embeddings(encoder)
     name = next(name for name, parameter in encoder.named_parameters() if parameter is words)
     return {**before, name: before[name][trimmed.kept_K]}
 

@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from viaduct.errors import UsageError
+from viaduct.models.encoder import word_embeddings
 from viaduct.runs.families import ROBERTA
 
 CHANNELS = 16
@@ -37,7 +38,7 @@ class VisualPrefix(nn.Module):
 
     def __init__(self, features: int, tokens: int, encoder: nn.Module, layers: int, languages: int) -> None:
         super().__init__()
-        words_ND = encoder.get_input_embeddings().weight.detach()  # type: ignore[operator]
+        words_ND = word_embeddings(encoder).detach()
         width = words_ND.shape[1]
         self.pixels = PixelTower(features, tokens, layers) if layers else None
         seen = features if self.pixels is None else self.pixels.width
