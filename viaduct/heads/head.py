@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from viaduct.errors import StoreError, UsageError
 from viaduct.metrics.score import Prediction
 from viaduct.models.encoder import encode_batch
 from viaduct.models.numerics import require_finite
-from viaduct.models.vocabulary import Trimmed
+from viaduct.models.vocabulary import Trimmed, in_kept_ids
 from viaduct.rows import Row
 from viaduct.tasks.card import Task
 from viaduct.tasks.kind import row_kind
@@ -85,9 +85,7 @@ class TaskModel(nn.Module):
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """The head's logits."""
-        if self.trimmed is not None:
-            batch = replace(batch, ids_BL=self.trimmed.to_kept(batch.ids_BL))
-        logits: torch.Tensor = self.head(encode_batch(self.encoder, batch))
+        logits: torch.Tensor = self.head(encode_batch(self.encoder, in_kept_ids(batch, self.trimmed)))
         return logits
 
 

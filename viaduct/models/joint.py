@@ -6,7 +6,6 @@ Shape letters: B sequences, L tokens, M chosen positions, D width, V vocabulary.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import cast
 
 import torch
@@ -15,7 +14,7 @@ from torch import nn
 from viaduct.encode.batch import Batch
 from viaduct.models.encoder import encode_batch, word_embeddings
 from viaduct.models.language import MaskedLanguageHead
-from viaduct.models.vocabulary import Trimmed
+from viaduct.models.vocabulary import Trimmed, in_kept_ids
 
 LANGUAGE = "language"
 """Name of the masked-LM head among the parts."""
@@ -51,11 +50,7 @@ class JointModel(nn.Module):
 
     def states(self, batch: Batch) -> torch.Tensor:
         """hidden_BLD of a text given in ids of the full vocabulary."""
-        return encode_batch(self.encoder, self.kept(batch))
-
-    def kept(self, batch: Batch) -> Batch:
-        """The same text in ids of the trimmed vocabulary, if the vocabulary is trimmed."""
-        return batch if self.trimmed is None else replace(batch, ids_BL=self.trimmed.to_kept(batch.ids_BL))
+        return encode_batch(self.encoder, in_kept_ids(batch, self.trimmed))
 
 
 def real_tokens(batch: Batch) -> torch.Tensor:

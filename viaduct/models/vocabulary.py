@@ -13,12 +13,13 @@ Shape letters: V rows of the full vocabulary, K rows kept, D width.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import nn
 
+from viaduct.encode.batch import Batch
 from viaduct.encode.tokens import Array
 from viaduct.models.trial import whole_because
 
@@ -39,6 +40,11 @@ class Trimmed:
         if ids_BL.device not in self.copies:
             self.copies[ids_BL.device] = self.new_of_old_V.to(ids_BL.device)
         return self.copies[ids_BL.device][ids_BL]
+
+
+def in_kept_ids(batch: Batch, trimmed: Trimmed | None) -> Batch:
+    """The same text in ids of the trimmed vocabulary; unchanged if it is not trimmed."""
+    return batch if trimmed is None else replace(batch, ids_BL=trimmed.to_kept(batch.ids_BL))
 
 
 def used_ids(arrays: Iterable[Array], special: Iterable[int]) -> Array:

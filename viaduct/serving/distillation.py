@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,7 +35,7 @@ from viaduct.models.language import NEW, MaskedLanguageHead, divergence, load_la
 from viaduct.models.layers import pick_layers
 from viaduct.models.numerics import finite, prepare
 from viaduct.models.trial import whole_because
-from viaduct.models.vocabulary import Trimmed, restore, trim, used_ids
+from viaduct.models.vocabulary import Trimmed, in_kept_ids, restore, trim, used_ids
 from viaduct.runs.parts import Replay
 from viaduct.runs.stage import Context, Spent
 from viaduct.serving.distil import DistilWork
@@ -60,9 +59,8 @@ class Student(nn.Module):
 
     def states(self, batch: Batch) -> list[torch.Tensor]:
         """hidden_BLD of every layer above the embeddings."""
-        if self.trimmed is not None:
-            batch = replace(batch, ids_BL=self.trimmed.to_kept(batch.ids_BL))
-        return encode_layers(self.encoder, batch, range(1, num_layers(self.encoder) + 1))
+        kept = in_kept_ids(batch, self.trimmed)
+        return encode_layers(self.encoder, kept, range(1, num_layers(self.encoder) + 1))
 
 
 def matched(layers: int, of: int) -> list[int]:

@@ -18,6 +18,7 @@ from torch.nn.functional import cosine_similarity, cross_entropy, logsigmoid, pa
 from viaduct.encode.batch import Batch, moved, split
 from viaduct.models.joint import JointModel, real_tokens
 from viaduct.models.numerics import products_in
+from viaduct.models.vocabulary import in_kept_ids
 from viaduct.training.masking import Masking, places
 from viaduct.vision.captioning import PREFIXED, CaptionBatch, Known
 from viaduct.vision.fields import Captions
@@ -51,7 +52,7 @@ class CaptionModel(JointModel):
         """hidden_BLD of a text, encoded together with the prefix before it."""
         if prefix_BPD is None or prefix_BPD.shape[1] == 0:
             return super().states(batch)
-        batch = self.kept(batch)
+        batch = in_kept_ids(batch, self.trimmed)
         allowed_B1T = both_ways(real_tokens(batch), prefix_BPD.shape[1])
         positions_BL = _positions(batch.ids_BL)
         return encode_prefixed(self.encoder, batch.ids_BL, positions_BL, prefix_BPD, allowed_B1T, batch.types_BL)
