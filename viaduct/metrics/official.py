@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from viaduct.errors import DataError
 from viaduct.metrics.interval import COUNTS
 from viaduct.metrics.qa import ANSWER_METRICS, Definition
-from viaduct.metrics.retrieval import pair_f1
 from viaduct.metrics.score import Outcomes, f1_precision_recall, not_a_prediction
 from viaduct.metrics.tagging import span_counts
 
@@ -99,8 +98,9 @@ def tag_scores(gold: Sequence[Sequence[str]], given: Sequence[Sequence[str]], *,
 
 def pair_scores(gold: Collection[tuple[str, ...]], given: Collection[tuple[str, ...]]) -> FileScore:
     """f1, precision and recall of the lines as sets of field tuples: a blank line counts as one more wrong pair."""
-    values = dict(zip(("f1", "precision", "recall"), pair_f1(given, gold), strict=True))
     wanted, found = set(gold), set(given)
+    scores = f1_precision_recall(len(wanted & found), len(found), len(wanted))
+    values = dict(zip(("f1", "precision", "recall"), scores, strict=True))
     pairs = sorted(wanted | found)
     sides = ([pair in side for pair in pairs] for side in (wanted & found, found, wanted))
     outcomes = Outcomes(list(map("\t".join, pairs)), dict(zip(COUNTS, sides, strict=True)))

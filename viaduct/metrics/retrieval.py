@@ -115,12 +115,6 @@ def bucc_f1(rows: Sequence[Row], predictions: Predictions) -> Scored:
     return Scored(scores, Outcomes(tuple(gold), counts))
 
 
-def pair_f1(found: Collection[tuple[str, ...]], gold: Collection[tuple[str, ...]]) -> tuple[float, float, float]:
-    """(f1, precision, recall) of a set of pairs; all three are 0 if none is right."""
-    found, gold = set(found), set(gold)
-    return f1_precision_recall(len(found & gold), len(found), len(gold))
-
-
 def bucc_threshold(candidates: Iterable[tuple[float, str, str]], gold_pairs: Collection[tuple[str, str]]) -> Threshold:
     """The threshold with the best F1 over these candidates (score, source id, target id), and that F1.
 
