@@ -141,10 +141,6 @@ def test_few_examples_that_differ_say_little_of_how_much_examples_matter():
         assert found.freedom == (math.inf if expected > 300 else pytest.approx(expected, rel=0.25))
 
 
-def test_fewer_seeds_may_be_asked_for():
-    assert estimate([task([[0.01], [0.03]])], fewest_seeds=2).spread is not None
-
-
 def test_an_interval_excludes_0_just_where_the_test_finds_a_difference():
     rng = np.random.default_rng(5)
     found = []

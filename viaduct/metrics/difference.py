@@ -134,7 +134,7 @@ def _shared(values_SK: NDArray[Any]) -> NDArray[Any]:
     return products_K
 
 
-def estimate(tasks: Sequence[TaskDifference], *, fewest_seeds: int = FEWEST_SEEDS) -> Estimate:
+def estimate(tasks: Sequence[TaskDifference]) -> Estimate:
     """The mean over these tasks, which must all have the same seeds; the module docstring explains the tests."""
     units = _Units.of(tasks)
     means_S = units.values_SU @ units.weights_U
@@ -145,8 +145,8 @@ def estimate(tasks: Sequence[TaskDifference], *, fewest_seeds: int = FEWEST_SEED
         # means of few examples can coincide by chance although seeds differ in them: use that noise as the variance
         variance = sum(one.examples.noise for one in tasks if one.examples) / len(tasks) ** 2 / seeds
     why_not = ""
-    if seeds < fewest_seeds:
-        why_not = f"needs at least {fewest_seeds} seeds, has {seeds}"
+    if seeds < FEWEST_SEEDS:
+        why_not = f"needs at least {FEWEST_SEEDS} seeds, has {seeds}"
     elif lacking:
         why_not = f"no outcomes by example for {', '.join(lacking)}"
     elif variance <= _NO_VARIANCE:

@@ -64,7 +64,6 @@ class Decision:
 def decide(
     step: Sequence[Estimate],
     *,
-    margin: float = MARGIN,
     meaningful: Sequence[bool] = (),
     like_these: bool = False,
     declared: int = 0,
@@ -76,22 +75,22 @@ def decide(
     many comparisons of this step were declared before the run. Those without a result yet also count in the correction;
     otherwise a run examined early would claim more than it can sustain.
     """
-    shares = _shares(step, margin, declared)
+    shares = _shares(step, declared)
     asked = [wanted and not like_these for wanted in meaningful or [True] * len(step)]
     return [
-        _decision(one, comparisons, margin, wanted, like_these)
+        _decision(one, comparisons, wanted, like_these)
         for one, comparisons, wanted in zip(step, shares, asked, strict=True)
     ]
 
 
-def _shares(step: Sequence[Estimate], margin: float, declared: int) -> list[int]:
+def _shares(step: Sequence[Estimate], declared: int) -> list[int]:
     """For each comparison, the number still open when it was decided."""
     still = {number for number, one in enumerate(step) if one.spread is not None}
     waiting = max(0, declared - len(still))
     shares = [max(1, len(still) + waiting)] * len(step)
     while still:
         level = ALPHA / (len(still) + waiting)
-        large = {n for n in still if 2 * min(step[n].p_above(margin), step[n].p_below(-margin)) < level}
+        large = {n for n in still if 2 * min(step[n].p_above(MARGIN), step[n].p_below(-MARGIN)) < level}
         for number in still:
             shares[number] = len(still) + waiting
         still -= large
@@ -100,14 +99,14 @@ def _shares(step: Sequence[Estimate], margin: float, declared: int) -> list[int]
     return shares
 
 
-def _decision(one: Estimate, comparisons: int, margin: float, meaningful: bool, like_these: bool) -> Decision:
+def _decision(one: Estimate, comparisons: int, meaningful: bool, like_these: bool) -> Decision:
     if one.p_value is None:
         return Decision("no verdict", comparisons, None, None, None, like_these)
     p_value, p_equivalence, p_like_these = (
         min(1.0, comparisons * value)
         for value in (
             one.p_value,
-            max(one.p_above(-margin), one.p_below(margin)),
+            max(one.p_above(-MARGIN), one.p_below(MARGIN)),
             1.0 if one.like_these is None else one.like_these,
         )
     )
