@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
@@ -33,6 +33,9 @@ SIGMA = 6.0
 """Sigma of CIDEr-D's penalty for a difference in length, in tokens."""
 FEWEST_IMAGES = 100
 """With fewer images, document frequencies say little about which words are rare."""
+
+RECALL_AT = (1, 5, 10)
+"""Numbers of first answers among which a right one is looked for."""
 
 _TOKENS = f"characters for {' '.join(UNSPACED)}"
 _SIGNATURES = {
@@ -184,13 +187,11 @@ def _grams(words: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
     return Counter(zip(*(words[start:] for start in range(order)), strict=False))
 
 
-def caption_retrieval(
-    similarity_IC: NDArray[np.floating], image_of: Sequence[int], *, at: Iterable[int] = (1, 5, 10)
-) -> tuple[Score, ...]:
+def caption_retrieval(similarity_IC: NDArray[np.floating], image_of: Sequence[int]) -> tuple[Score, ...]:
     """Recall at k in both directions, from the similarity of I images (rows) and C captions (columns).
 
     `image_of`: the row of each caption's image. Scores image_to_text_recall_at_k (whether any of an image's captions is
-    among its first k) and text_to_image_recall_at_k, for each k in the order given. A tie with a wrong answer counts
+    among its first k) and text_to_image_recall_at_k, for each k of `RECALL_AT`. A tie with a wrong answer counts
     against the right one, so a model that gives everything the same vector finds nothing. Raises DataError for an image
     without captions and for similarities that are NaN, UsageError for shapes that do not match.
     """
@@ -215,7 +216,7 @@ def caption_retrieval(
     return tuple(
         Score(name, float(np.mean(places <= k)), len(places), 0, f"{name}|{_RETRIEVAL}|v1")
         for direction, places in (("image_to_text", ahead + 1), ("text_to_image", better))
-        for k in at
+        for k in RECALL_AT
         for name in (f"{direction}_recall_at_{k}",)
     )
 
