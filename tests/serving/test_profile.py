@@ -219,8 +219,9 @@ def test_unlike_profiles_are_not_compared_without_saying_so(found: dict[str, Any
     assert comparable(found, other) == ()
     other["conditions"]["threads"] = 2
     other["versions"]["numpy"] = "1.0"
-    with pytest.raises(UsageError, match=r"different conditions:\n  - threads: 1 against 2\n  - versions: numpy"):
+    with pytest.raises(UsageError, match=r"different conditions:\n  - threads: 1 against 2\n  - versions: numpy") as refused:
         comparable(found, other)
+    assert "accept" not in str(refused.value), "a report can only refuse to compare them"
     with pytest.raises(UsageError, match="versions: numpy") as error:
         comparable(found, other, knowingly=("threads",))
     assert "threads" not in str(error.value)
