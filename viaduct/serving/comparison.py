@@ -103,37 +103,32 @@ def compare(found: Sequence[MeasuredArms], costs: Sequence[StageCost]) -> Infere
     first = stage.arms[0]
     try:
         for other in stage.arms[1:]:
-            comparable(first.profile, other.profile)
+            require_comparable(first.profile, other.profile)
     except UsageError as error:
         return Inference(stage.first, (), conditions(stage), (), str(error))
     lines = tuple(_line(one, len(stage.arms) - 1) for one in stage.arms)
     return Inference(stage.first, lines, conditions(stage), _words(lines, costs), "")
 
 
-def comparable(one: Mapping[str, Any], other: Mapping[str, Any], *, knowingly: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """The differences in conditions between two profiles, in words: () when there are none.
-
-    Raises UsageError for differences that are not named in `knowingly` ("threads", "device", ..., "versions"): numbers
-    measured under different conditions are not silently compared.
-    """
-    differences = {
-        name: f"{name.replace('_', ' ')}: {one['conditions'][name]} against {other['conditions'][name]}"
+def require_comparable(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+    """Raise UsageError, which lists the differences, for two profiles that were measured under different conditions:
+    their numbers are not silently compared."""
+    differences = [
+        f"{name.replace('_', ' ')}: {one['conditions'][name]} against {other['conditions'][name]}"
         for name in CONDITIONS
         if one["conditions"][name] != other["conditions"][name]
-    }
+    ]
     shared = one["versions"].keys() & other["versions"].keys()
     apart = [name for name in sorted(shared) if one["versions"][name] != other["versions"][name]]
     if apart:
         shown = ", ".join(f"{name} {one['versions'][name]} against {other['versions'][name]}" for name in apart)
-        differences["versions"] = f"versions: {shown}"
-    unsaid = [name for name in differences if name not in knowingly]
-    if unsaid:
-        lines = "".join(f"\n  - {differences[name]}" for name in unsaid)
+        differences.append(f"versions: {shown}")
+    if differences:
+        lines = "".join(f"\n  - {difference}" for difference in differences)
         raise UsageError(
             f"{_named(one)} and {_named(other)} were measured under different conditions:{lines}",
             fix="measure both in the same way",
         )
-    return tuple(differences.values())
 
 
 def _named(found: Mapping[str, Any]) -> str:
