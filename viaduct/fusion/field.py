@@ -11,7 +11,14 @@ from viaduct.fusion.fuse import FuseWork
 from viaduct.fusion.matching import predicted_gaps
 from viaduct.fusion.predict_fused import PredictFusedWork, with_translations
 from viaduct.fusion.settings import TEMPERATURES, fusion_of, require_fusable, translated_languages
-from viaduct.fusion.target_data import dev_of_targets, gaps_of, role_with, too_few, with_originals
+from viaduct.fusion.target_data import (
+    dev_of_targets,
+    gaps_of,
+    role_with,
+    too_few,
+    trained_targets,
+    with_originals,
+)
 from viaduct.languages import ENGLISH
 from viaduct.runs.census import Census
 from viaduct.runs.chain import Chain
@@ -53,7 +60,7 @@ class FusedField(RecipeField[Fused]):
         others = [one.name for one in set_fields("arm", arm) if one.name in ("train", "compression")]
         if others:
             raise UsageError(f"{where} cannot be combined with `{others[0]}`", fix="give each its own arm")
-        for target in _trained(recipe, census):
+        for target in trained_targets(recipe, census):
             require_fusable(recipe, arm, target, census)
             how = fusion_of(target)
             if asked is not None and asked.translated and (how.test is None or how.fused == 0):
@@ -70,7 +77,7 @@ class FusedField(RecipeField[Fused]):
     def gaps(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> list[Gap]:
         """Translations and dev rows that are missing, or too few."""
         asked, found = self.of(owner), list[Gap]()
-        for target in _trained(recipe, census) if asked is not None else ():
+        for target in trained_targets(recipe, census) if asked is not None else ():
             card, codes = translated_languages(target, recipe, census)
             if not codes:
                 found.append(Gap(f"{card} train", "", "no translations in any language"))
@@ -152,10 +159,6 @@ class FusedField(RecipeField[Fused]):
 
 
 FUSED = FusedField()
-
-
-def _trained(recipe: RecipeParts, census: Census) -> list[TargetParts]:
-    return [target for target in recipe.targets if census.task(target.task).trained_on is not None]
 
 
 def _work(chain: Chain, asked: Fused, on: str) -> FuseWork:

@@ -63,7 +63,7 @@ class TrainField(RecipeField[TrainOn]):
             raise UsageError(f"{where} names no languages", fix="name some, or set translated: true")
         if asked.languages == (ENGLISH,):
             raise UsageError(f"{where} names only English", fix="leave the field out: targets are trained in English")
-        for target in _trained(recipe, census):
+        for target in trained_targets(recipe, census):
             for card, code in sources(asked, recipe, target, census):
                 require_languages(
                     (code,),
@@ -78,7 +78,7 @@ class TrainField(RecipeField[TrainOn]):
         if asked is None:
             return []
         found = list[Gap]()
-        for target in _trained(recipe, census):
+        for target in trained_targets(recipe, census):
             trained = self.trained_rows(recipe, arm, target, census)
             found += gaps_of([*trained, *self.chosen_rows(recipe, arm, target, census)], recipe, census)
             if asked.translated:
@@ -245,5 +245,6 @@ def too_few(target: TargetParts, trained: Sequence[Need], recipe: RecipeParts, c
     return found
 
 
-def _trained(recipe: RecipeParts, census: Census) -> list[TargetParts]:
+def trained_targets(recipe: RecipeParts, census: Census) -> list[TargetParts]:
+    """The recipe's targets that are trained; the others are searched."""
     return [target for target in recipe.targets if census.task(target.task).trained_on is not None]
