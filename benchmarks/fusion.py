@@ -113,14 +113,14 @@ def measure(shape: str, fused: int, what: str, options: argparse.Namespace) -> d
     return {**found, "quotient": measured / implied, "samples": samples}
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Measure, and print the table and the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="the small shape only")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--steps", type=int, default=4, help="of training, in each repeat")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     prepare("cpu", options.threads)
     load = os.getloadavg()[0]
     print(f"{'shape':8}{'k':>4} {'':12}{'implied':>9}{'measured':>10}{'quotient':>10}")

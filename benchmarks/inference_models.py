@@ -49,7 +49,7 @@ def make_pairs(shape: Shape, seed: int, count: int) -> Pairs:
 def _make_ids(shape: Shape, seed: int, count: int) -> tuple[list[np.ndarray], list[int]]:
     """Token ids and label of the first rows of the set: `<s> A </s></s> B </s>`, A twice as long as B."""
     rows, generator = make_rows(shape, seed), np.random.default_rng(seed + 1)
-    markers = _markers(shape)
+    markers = _markers()
     labels = [int(target[0]) for target in rows.targets[:count]]
     for ids, label in zip(rows.ids[:count], labels, strict=True):
         cut = 1 + max(1, 2 * (len(ids) - SPECIAL_TOKENS) // 3)
@@ -65,7 +65,7 @@ def _sides(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return ids[1:first_end], ids[first_end + 2 : -1]
 
 
-def _markers(shape: Shape) -> np.ndarray:
+def _markers() -> np.ndarray:
     """(labels, MARKERS) ids of the marker words."""
     start = UNKNOWN + 1
     return np.arange(start, start + len(LABELS) * MARKERS).reshape(len(LABELS), MARKERS)

@@ -17,9 +17,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import os
 import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,6 +27,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from fresh_process import answer
 
 from viaduct.memory import peak_bytes
 
@@ -205,15 +204,12 @@ def _measured(options: argparse.Namespace, kind: str, who: str, folder: Path) ->
         "device": options.device,
         "out": str(folder / f"{who}.npz"),
     }
-    environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
     if options.same_process:
         return measure(request)
-    command = [sys.executable, __file__, "--worker", json.dumps(request)]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise SystemExit(f"the measurement of {who} failed; is faiss installed (pip install faiss-cpu)?")
-    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return measured
+    try:
+        return answer("mining.py", request, options.threads, ["--worker"])
+    except SystemExit as error:
+        raise SystemExit(f"{error}; is faiss installed (pip install faiss-cpu)?") from error
 
 
 def _print(
