@@ -137,7 +137,7 @@ class Distillation:
         count = max(1, masked.count)
         return self.distil.hidden * masked.text.share * apart + self.distil.logits * temperature**2 * guesses / count
 
-    def cut(self, _module: nn.Module, batch: Batch, count: int) -> Sequence[Batch | Masked]:
+    def cut(self, batch: Batch, count: int) -> Sequence[Batch | Masked]:
         """The batch in at most `count` parts; masks, if there are any, are drawn first."""
         return (batch if self.head is None else self.text.masking.of_batch(batch)).cut(count)
 

@@ -45,11 +45,6 @@ class StepBatch(Protocol):
 BatchT = TypeVar("BatchT", bound=StepBatch)
 
 
-def _cut(_model: nn.Module, batch: Any, count: int) -> Sequence[Any]:
-    parts: Sequence[Any] = batch.cut(count)
-    return parts
-
-
 @dataclass(frozen=True)
 class TrainingJob(Generic[BatchT]):
     """One training: the model, its batches, its loss, and how to choose among its checkpoints."""
@@ -72,7 +67,7 @@ class TrainingJob(Generic[BatchT]):
     weighed: Callable[[torch.Tensor, Any], tuple[torch.Tensor, float]] | None = None
     """(loss, batch or part) -> (value that curves sum up, weight to divide it by), called after `loss`; by default each
     step's loss."""
-    cut: Callable[[nn.Module, BatchT, int], Sequence[Any]] = _cut
+    cut: Callable[[Any, int], Sequence[Any]] = lambda batch, count: batch.cut(count)
     """The batch in at most this many parts whose losses add up to its own; anything random in it is drawn first."""
     micro_batch_tokens: int | None = None
     """A batch with more tokens, including padding, is computed in parts of about this many; None: whole."""
@@ -134,7 +129,7 @@ def gradient(
             seed_all("step", job.seed, state.step)
             if count > 1:
                 with products_in(precision, job.device):
-                    parts = job.cut(job.model, batch, count)
+                    parts = job.cut(batch, count)
             if own:
                 seed_all("step", job.seed, state.step, own)  # else all processes would draw the same dropout
             told = [of_part(job, backward, precision, one, len(parts)) for one in parts[own::several]] or told

@@ -227,7 +227,7 @@ class JointTraining:
         weight = 1.0 if member is None else member.weight(main)
         return JointBatch(member, main, None if self.replay is None else self.replay.batch(step), weight)
 
-    def cut(self, _module: nn.Module, batch: JointBatch, count: int) -> list[JointBatch]:
+    def cut(self, batch: JointBatch, count: int) -> list[JointBatch]:
         """The batch in parts that pair parts of the member's and the replayed batch; one of the two may have fewer."""
         main = [] if batch.member is None else batch.member.cut(self.model, batch.main, count)
         replay = [] if self.replay is None else self.replay.masking.of_batch(batch.replay).cut(count)

@@ -79,7 +79,7 @@ def pretrain(context: Context, work: PretrainWork) -> Spent:
             steps=count_steps(order, pretrain.training),
             batch_at=lambda step: collate(encoded, order.batch(step), tokenizer.pad_token_id),
             loss=loss,
-            cut=lambda _, batch, count: masking.of_batch(batch).cut(count),
+            cut=lambda batch, count: masking.of_batch(batch).cut(count),
             weighed=lambda loss, _: (loss, guessed * scale),
             evaluate=None,
             training=pretrain.training,
