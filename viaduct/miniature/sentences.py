@@ -17,9 +17,6 @@ from viaduct.miniature.lexicon import PLACES, SPACELESS, Joint, Lexicon, lexicon
 
 Kind = Literal["thing", "place", "day", "number", "mark"]
 
-_USUAL_TAG: dict[Kind, str] = {
-    "thing": "NOUN", "place": "PROPN", "day": "PROPN", "number": "NUM", "mark": "PUNCT",
-}  # fmt: skip
 _SYMBOLS = "→×✓±✗&=≠"
 _NO_BLANK_BEFORE = ":;.?)"
 _NO_BLANK_AFTER = "("
