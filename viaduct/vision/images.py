@@ -37,7 +37,7 @@ _FIXES: dict[Fault, str] = {
     "missing": "copy it into place",
     "not an image": "remove it, or convert it",
     "damaged": "copy it again",
-    "too large": "scale it down, or raise max_pixels",
+    "too large": "scale it down",
     "animated": "keep one of them",
     "of an unsupported kind": "convert it",
 }
