@@ -61,16 +61,11 @@ def time_ratio(one: MeasuredInference, compared: int = 1) -> Ratio | None:
     return Ratio(math.exp(mean), math.exp(mean - reach), math.exp(mean + reach))
 
 
-def too_wide(ratio: Ratio) -> bool:
-    """Whether the interval reaches too far from 1 for the time to be called unchanged."""
-    return max(ratio.high - 1, 1 - ratio.low) > SPEED_MARGIN
-
-
 def speed(ratio: Ratio | None) -> Speed:
     """The verdict by the rule above."""
     if ratio is None:
         return "cannot tell"
-    if not too_wide(ratio):
+    if max(ratio.high - 1, 1 - ratio.low) <= SPEED_MARGIN:
         return "unchanged"
     if ratio.high < 1:
         return "faster"
