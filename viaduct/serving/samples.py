@@ -77,15 +77,9 @@ def card_sample(task: str | None, data: DataFolder | None, splits: Sequence[str]
     return next((sample for sample in found if sample is not None), None)
 
 
-def target_sample(task: str | None, data: DataFolder | None, count: int) -> Sample | None:
-    """Test or dev rows of the first card with files that a head trained on this one is evaluated on; else its own dev
-    or train rows; None if there are none."""
-    return next(_target_samples(task, data, count), None)
-
-
 def labelled_sample(task: str | None, data: DataFolder | None) -> Sample | None:
-    """The first such sample, of `SAMPLE_ROWS` rows, in which all rows have labels; if none has, the first without; None
-    if there are none."""
+    """The first of `_target_samples`, of `SAMPLE_ROWS` rows, in which all rows have labels; if none has, the first
+    without; None if there are none."""
     first = None
     for sample in _target_samples(task, data, SAMPLE_ROWS):
         if all(row.is_labelled for row in sample.rows):
@@ -95,6 +89,8 @@ def labelled_sample(task: str | None, data: DataFolder | None) -> Sample | None:
 
 
 def _target_samples(task: str | None, data: DataFolder | None, count: int) -> Iterator[Sample]:
+    """Test or dev rows of each card with files that a head trained on this one is evaluated on; then its own dev and
+    train rows."""
     cards = () if task is None or data is None else data.catalogue
     wanted = [(card.name, split) for card in cards if card.trained_on == task for split in ("test", "dev")]
     for name, split in [*wanted, (task, "dev"), (task, "train")]:
@@ -184,7 +180,7 @@ def workload(tokenizer: Any, task: str | None, limits: Limits, data: DataFolder 
     """
     if count < 1:
         raise UsageError(f"--rows {count}: there is nothing to measure", fix="a number from 1 up; 200 or more is good")
-    sample = target_sample(task, data, count) or card_sample("text", data, ("train",), count)
+    sample = next(_target_samples(task, data, count), None) or card_sample("text", data, ("train",), count)
     return _made_up_workload(tokenizer, limits, count) if sample is None else workload_of(sample, tokenizer, limits)
 
 
