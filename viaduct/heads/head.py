@@ -154,13 +154,20 @@ def save_head(module: nn.Module, spec: HeadSpec, folder: Path) -> None:
     (folder / "head.json").write_text(json.dumps(about, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def load_head(folder: Path, width: int, dropout: float) -> tuple[nn.Module, HeadSpec]:
-    """(the trained module in this folder, its spec). Raises StoreError if there is none."""
+def spec_in(folder: Path) -> HeadSpec | None:
+    """The spec of the trained head in this folder; None if there is none."""
     path = folder / "head.json"
     if not path.is_file():
-        raise StoreError(f"there is no trained head in {folder}", fix="run the training stage before predicting")
+        return None
     about = json.loads(path.read_text(encoding="utf-8"))
-    spec = HeadSpec(about["kind"], tuple(about["labels"]))
+    return HeadSpec(about["kind"], tuple(about["labels"]))
+
+
+def load_head(folder: Path, width: int, dropout: float) -> tuple[nn.Module, HeadSpec]:
+    """(the trained module in this folder, its spec). Raises StoreError if there is none."""
+    spec = spec_in(folder)
+    if spec is None:
+        raise StoreError(f"there is no trained head in {folder}", fix="run the training stage before predicting")
     module = build_head(spec, width, dropout)
     module.load_state_dict(load_file(folder / "head.safetensors"))
     return module, spec

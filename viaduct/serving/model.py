@@ -5,7 +5,6 @@ Shape letters: B sequences, L tokens, D width, C classes.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from torch import nn
 from viaduct.encode.batch import Batch
 from viaduct.encode.tokens import Limits
 from viaduct.errors import StoreError, UsageError
-from viaduct.heads.head import HeadSpec, build_head, load_head
+from viaduct.heads.head import HeadSpec, build_head, load_head, spec_in
 from viaduct.models.encoder import (
     auto_class,
     encode_batch,
@@ -187,17 +186,7 @@ def skeleton(folder: Path) -> InferenceModel:
     with torch.device("meta"):
         if hasattr(encoder, "pooler"):
             encoder.pooler = None
-        spec = _head_spec(folder)
+        record = export_record(folder)
+        spec = spec_in(folder) if record is None else record.spec
         head = None if spec is None else build_head(spec, width(encoder), 0.0)
     return InferenceModel(encoder, head).eval()
-
-
-def _head_spec(folder: Path) -> HeadSpec | None:
-    record = export_record(folder)
-    if record is not None:
-        return record.spec
-    path = folder / "head.json"
-    if not path.is_file():
-        return None
-    about = json.loads(path.read_text(encoding="utf-8"))
-    return HeadSpec(about["kind"], tuple(about["labels"]))
