@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 import time
 from dataclasses import asdict
@@ -19,7 +18,7 @@ from typing import Any
 
 from captioning_stage import CAPTIONS_EACH, OBJECTIVES, TOWERS
 from captioning_worker import Measurement, Request
-from fresh_process import answer
+from fresh_process import answer, note
 
 WORKER = "captioning_worker.py"
 OURS, THEIRS = "viaduct", "transformers"
@@ -100,11 +99,7 @@ def _repetitions(
             )
             measurements.append(Measurement(**answer(WORKER, asdict(request), options.threads)))
             last = measurements[-1]
-            print(
-                f"{shape} {objective} {variant}: {last.captions} captions in {last.seconds:.1f} s",
-                file=sys.stderr,
-                flush=True,
-            )
+            note(f"{shape} {objective} {variant}: {last.captions} captions in {last.seconds:.1f} s")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Runs a measurement in its own process, so that earlier ones cannot affect it."""
+"""Runs a measurement in its own process, so that earlier ones cannot affect it, and says how far a benchmark is."""
 
 from __future__ import annotations
 
@@ -27,3 +27,8 @@ def answer(
         raise SystemExit(f"the measurement {request} failed")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+def note(text: str) -> None:
+    """Print a line about the progress of a benchmark, apart from its results."""
+    print(text, file=sys.stderr, flush=True)

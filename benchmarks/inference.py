@@ -11,7 +11,6 @@ import argparse
 import importlib.util
 import json
 import platform
-import sys
 import tempfile
 import time
 from dataclasses import asdict
@@ -20,7 +19,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from fresh_process import answer
+from fresh_process import answer, note
 from inference_models import make_model, make_pairs
 from inference_worker import Measurement, Request, measure
 from training_rows import SHAPES
@@ -111,12 +110,12 @@ def _prepare(name: str, folder: Path, options: argparse.Namespace) -> float | No
         seconds = TRAIN_SECONDS[name][options.quick]
     if not (folder / "made.json").is_file():
         right = make_model(name, folder, options.seed, seconds)
-        _note(f"{name}: model made, {right:.1%} right" if seconds else f"{name}: model made, not trained")
+        note(f"{name}: model made, {right:.1%} right" if seconds else f"{name}: model made, not trained")
         data = folder / "data"
         _write_text(data, name, options.seed)
         for engine, precision in EXPORTS if options.device == "cpu" else ():
             export(folder, folder / f"{engine}-{precision}", ExportSettings(engine, precision), data)
-            _note(f"{name}: exported for {engine} in {precision}")
+            note(f"{name}: exported for {engine} in {precision}")
         if options.device == "cpu":
             _link_bfloat16(folder)
         (folder / "made.json").write_text(json.dumps({"right": right if seconds else None}))
@@ -184,7 +183,7 @@ def _repetitions(name: str, folder: Path, options: argparse.Namespace, started: 
             request = Request(variant, name, str(folder), count, singles, options.threads, options.seed, options.device)
             found[variant].append(_run(request, options))
             last = found[variant][-1]
-            _note(f"{name} {repetition + 1}/{wanted} {variant}: {count} rows in {last.seconds:.1f} s")
+            note(f"{name} {repetition + 1}/{wanted} {variant}: {count} rows in {last.seconds:.1f} s")
         now = time.monotonic()
         later = sum(200.0 for other in options.shapes[options.shapes.index(name) + 1 :] if other == "12x768")
         if options.quick and now + (now - began) + later > started + QUICK_LIMIT:
@@ -364,10 +363,6 @@ def _torch_device() -> Any:
     import torch
 
     return torch.device("cuda")
-
-
-def _note(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ import argparse
 import importlib
 import json
 import platform
-import sys
 import tempfile
 import time
 from importlib.metadata import version
@@ -27,7 +26,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from fresh_process import answer
+from fresh_process import answer, note
 
 from viaduct.memory import peak_bytes
 
@@ -183,11 +182,7 @@ def main() -> None:
                 for who in (OURS, peer):
                     samples[kind][who].append(_measured(options, kind, who, Path(folder)))
                     last = samples[kind][who][-1]["seconds"]
-                    print(
-                        f"{repetition + 1}/{options.repetitions} {kind} {who}: {last:.1f} s",
-                        file=sys.stderr,
-                        flush=True,
-                    )
+                    note(f"{repetition + 1}/{options.repetitions} {kind} {who}: {last:.1f} s")
                 found = _different(*(Path(folder) / f"{who}.npz" for who in (OURS, peer)))
                 different[kind] = max(different[kind], found)
     _print(options, samples, different, time.monotonic() - started)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 import time
 from dataclasses import asdict, replace
@@ -18,6 +17,7 @@ from statistics import median
 from typing import Any
 
 from fresh_process import answer as fresh
+from fresh_process import note
 from mixture_worker import ALL, MEMBERS, UNION, Measurement, Request, Step, answer
 from training_rows import SHAPES
 
@@ -99,7 +99,7 @@ def _measured(request: Request, options: argparse.Namespace) -> Measurement:
     found = _answer(asdict(request), options)
     measured = Measurement(**{**found, "steps": [Step(**step) for step in found["steps"]]})
     cpu = sum(step.cpu_seconds for step in _timed(measured.steps))
-    print(f"{request.shape} {request.variant}: {cpu:.1f} CPU seconds of timed steps", file=sys.stderr, flush=True)
+    note(f"{request.shape} {request.variant}: {cpu:.1f} CPU seconds of timed steps")
     return measured
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from fresh_process import answer
+from fresh_process import answer, note
 from inference_models import LABELS, make_pairs, make_tokenizer
 from training_rows import PAD, Shape
 
@@ -61,7 +60,7 @@ def main() -> None:
                     request = {"kind": kind, "rows": rows, "threads": options.threads, "scratch": scratch}
                     found[kind][scale].append(_run(request, options))
                     last = found[kind][scale][-1]
-                    _note(f"{repetition + 1}/{options.repetitions} {kind} {rows} rows: {last.seconds:.1f} s")
+                    note(f"{repetition + 1}/{options.repetitions} {kind} {rows} rows: {last.seconds:.1f} s")
     report = _report(base, found, options)
     report["total_seconds"] = time.monotonic() - started
     print(json.dumps(report))
@@ -259,10 +258,6 @@ def _report(
         "quick": options.quick,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in ("torch", "numpy")}},
     }
-
-
-def _note(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from ctypes.util import find_library
 from dataclasses import asdict
 from statistics import median
 from typing import Any
 
-from fresh_process import answer
+from fresh_process import answer, note
 from training_rows import SHAPES, WORKS, Rows, Shape, Work, make_rows
 from training_timing import Request, Timed
 from training_worker import Measurement, measure, speed
@@ -193,7 +192,7 @@ def _repetitions(work: str, shape: str, steps: int, options: argparse.Namespace,
             last = Measurement(**answered | {"timed": Timed(**answered["timed"])})
             found[variant].append(last)
             seconds = f"{last.timed.rows} rows in {last.timed.seconds:.1f} s"
-            _note(f"{work} {shape} {repetition + 1}/{wanted} {variant}: {seconds}")
+            note(f"{work} {shape} {repetition + 1}/{wanted} {variant}: {seconds}")
         now = time.monotonic()
         if now + (now - began) > deadline:
             break
@@ -301,10 +300,6 @@ def _print_bars(bars: dict[str, dict[str, float]]) -> None:
         met, cpu_met = one["value"] >= one["bar"], one["cpu_value"] >= one["bar"]
         words = "met" if met else "missed; met by CPU seconds" if cpu_met else "missed"
         print(f"{name:32}{one['value']:>9.3f}{one['cpu_value']:>9.3f}{one['bar']:>9}  {words}")
-
-
-def _note(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
