@@ -161,8 +161,7 @@ def word_embeddings(encoder: nn.Module) -> torch.Tensor:
 
 def dropout(encoder: nn.Module) -> float:
     """The dropout rate that heads share with the encoder; 0.1 if the architecture does not name one."""
-    config: Any = encoder.config
-    return float(getattr(config, "hidden_dropout_prob", 0.1))
+    return float(getattr(encoder.config, "hidden_dropout_prob", 0.1))
 
 
 def num_layers(encoder: nn.Module) -> int:

@@ -35,16 +35,15 @@ class Trimmed:
     copies: dict[torch.device, torch.Tensor] = field(default_factory=dict, repr=False, compare=False)
     """Copies of the map on the devices that use it."""
 
-    def to_kept(self, ids_BL: torch.Tensor) -> torch.Tensor:
-        """The same tokens in ids of the trimmed vocabulary; only kept ids may occur."""
-        if ids_BL.device not in self.copies:
-            self.copies[ids_BL.device] = self.new_of_old_V.to(ids_BL.device)
-        return self.copies[ids_BL.device][ids_BL]
-
 
 def in_kept_ids(batch: Batch, trimmed: Trimmed | None) -> Batch:
-    """The same text in ids of the trimmed vocabulary; unchanged if it is not trimmed."""
-    return batch if trimmed is None else replace(batch, ids_BL=trimmed.to_kept(batch.ids_BL))
+    """The same text in ids of the trimmed vocabulary, of which only kept ones may occur; unchanged without trimming."""
+    if trimmed is None:
+        return batch
+    device = batch.ids_BL.device
+    if device not in trimmed.copies:
+        trimmed.copies[device] = trimmed.new_of_old_V.to(device)
+    return replace(batch, ids_BL=trimmed.copies[device][batch.ids_BL])
 
 
 def used_ids(arrays: Iterable[Array], special: Iterable[int]) -> Array:
