@@ -137,11 +137,20 @@ def units_of(rows: dict[str, list[Row]]) -> dict[str, list[int]]:
 
 def test_questions_about_one_paragraph_are_drawn_together_in_all_languages() -> None:
     german = [question(n, "de", f"Absatz {n // 3}") for n in range(120)]
-    greek = [question(n, "el", f"paragraph {n}") for n in reversed(range(60))]  # its own paragraphs, the same questions
+    greek = [question(n, "el", f"paragraph {n // 3}") for n in reversed(range(60))]
     found = units_of({"de": [*german], "el": [*greek]})
     assert len(set(found["de"])) == 40
     assert all(found["de"][n] == found["de"][n - n % 3] for n in range(120))
     assert found["el"] == found["de"][:60][::-1]
+
+
+def test_rows_of_one_number_that_are_other_rows_in_other_languages_are_not_tied_by_a_duplicate() -> None:
+    codes = ("de", "el", "ru")
+    rows: dict[str, list[Row]] = {
+        code: [question(n, code, f"{code} {n % (200 - own)}") for n in range(200)] for own, code in enumerate(codes)
+    }
+    assert len(set(units_of(rows)["ru"])) == 200
+    assert len(set(units_of({"ru": rows["ru"]})["ru"])) == 198
 
 
 @pytest.mark.parametrize("context", ["the only paragraph", ""])

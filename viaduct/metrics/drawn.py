@@ -27,7 +27,7 @@ def numbered(ids: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.int32]]:
 
 def drawn_together(outcomes: Mapping[str, Outcomes]) -> dict[str, NDArray[np.int32]]:
     """Language -> (N,) numbers that are equal for rows which chance draws together: the same example in different
-    languages, examples of one group in any language, and whatever these connect.
+    languages, and examples of one group.
 
     If there would be fewer than `LEAST_GROUPS` (groups of unequal size count as fewer), as where all rows have the same
     first text, groups are ignored: from so few, their variance cannot be estimated.
@@ -37,13 +37,24 @@ def drawn_together(outcomes: Mapping[str, Outcomes]) -> dict[str, NDArray[np.int
 
     numbers = numbered({code: one.same or one.ids for code, one in outcomes.items()})
     count = 1 + max((int(one.max()) for one in numbers.values() if len(one)), default=-1)
-    pairs: list[tuple[int, int]] = []
-    for code, one in outcomes.items():
-        first: dict[str, int] = {}
-        told = zip(one.groups or (), numbers[code].tolist(), strict=one.groups is not None)
-        pairs += [(first.setdefault(group, at), at) for group, at in told if group]
+    told = {code: one.groups for code, one in outcomes.items() if one.groups is not None}
+    pairs = _of_one_group([dict(zip(numbers[code].tolist(), own, strict=True)) for code, own in told.items()])
     edges = np.array(pairs, np.int64).reshape(-1, 2).T
     groups = connected_components(coo_array((np.ones(len(pairs)), edges), (count, count)), directed=False)[1]
     joined = {code: groups[one].astype(np.int32) for code, one in numbers.items()}
     shares = sum((np.bincount(one, minlength=count) / len(one) for one in joined.values() if len(one)), np.zeros(count))
     return joined if shares.sum() ** 2 >= LEAST_GROUPS * (shares**2).sum() else numbers
+
+
+def _of_one_group(groups: Sequence[Mapping[int, str]]) -> list[tuple[int, int]]:
+    """Pairs of examples that are of one group in most of the languages that have both; `groups`: in each language,
+    example -> group. In most, because test sets that are not parallel, such as PAN-X's, use one number for different
+    rows: a duplicate in one language would tie the rows of that number in all others, and so on."""
+    pairs: set[tuple[int, int]] = set()
+    for own in groups:
+        first: dict[str, int] = {}
+        for example, group in sorted(own.items()):
+            if group and first.setdefault(group, example) < example:
+                pairs.add((first[group], example))
+    told = {(a, b): [own[a] == own[b] for own in groups if a in own and b in own] for a, b in sorted(pairs)}
+    return [pair for pair, same in told.items() if 2 * sum(same) > len(same)]
