@@ -2,7 +2,7 @@
 
 Variances over examples treat such rows as one draw (docs/statistics.md).
 
-Shape letter: N rows of one language.
+Shape letters: N rows of one language, P pairs of examples.
 """
 
 from __future__ import annotations
@@ -32,15 +32,11 @@ def drawn_together(outcomes: Mapping[str, Outcomes]) -> dict[str, NDArray[np.int
     If there would be fewer than `LEAST_GROUPS` (groups of unequal size count as fewer), as where all rows have the same
     first text, groups are ignored: from so few, their variance cannot be estimated.
     """
-    from scipy.sparse import coo_array  # slow to import
-    from scipy.sparse.csgraph import connected_components
-
     numbers = numbered({code: one.same or one.ids for code, one in outcomes.items()})
     count = 1 + max((int(one.max()) for one in numbers.values() if len(one)), default=-1)
     told = {code: one.groups for code, one in outcomes.items() if one.groups is not None}
     pairs = _of_one_group([dict(zip(numbers[code].tolist(), own, strict=True)) for code, own in told.items()])
-    edges = np.array(pairs, np.int64).reshape(-1, 2).T
-    groups = connected_components(coo_array((np.ones(len(pairs)), edges), (count, count)), directed=False)[1]
+    groups = _connected(count, np.array(pairs, np.int64).reshape(-1, 2).T)
     joined = {code: groups[one].astype(np.int32) for code, one in numbers.items()}
     shares = sum((np.bincount(one, minlength=count) / len(one) for one in joined.values() if len(one)), np.zeros(count))
     return joined if shares.sum() ** 2 >= LEAST_GROUPS * (shares**2).sum() else numbers
@@ -58,3 +54,15 @@ def _of_one_group(groups: Sequence[Mapping[int, str]]) -> list[tuple[int, int]]:
                 pairs.add((first[group], example))
     told = {(a, b): [own[a] == own[b] for own in groups if a in own and b in own] for a, b in sorted(pairs)}
     return [pair for pair, same in told.items() if 2 * sum(same) > len(same)]
+
+
+def _connected(count: int, pairs_2P: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(count,) numbers from 0, equal for examples that pairs connect, directly or through others. Instead of SciPy's,
+    which takes longer to import than a score takes."""
+    lowest = np.arange(count)
+    while True:
+        last, of_pair = lowest.copy(), lowest[pairs_2P].min(axis=0)
+        for side in pairs_2P:
+            np.minimum.at(lowest, side, of_pair)
+        if (lowest == last).all():
+            return np.unique(lowest, return_inverse=True)[1]
