@@ -6,7 +6,8 @@ with equal weights, and over each task's languages. It answers two questions:
 - *these languages*: seeds and test examples are random, the languages are fixed. The variance over seeds is that of
   the seeds' means, with n - 1 degrees of freedom. Examples add to it the part that all seeds share, computed from
   products of different seeds: `sum_k (c_k.)^2 - sum_ks c_ks^2` with c_ks the contribution of example k in seed s.
-  Examples with the same id in several languages are drawn together, as a parallel test set has one question in all.
+  Examples with the same id in several languages are drawn together, as a parallel test set has one question in all, and
+  so are those of one group, such as the questions about a paragraph (`drawn.py`).
 - *languages like these*: language families are random as well. Their variance, too, is the part that all seeds share.
   Single families cannot show whether all Indo-European ones have something in common, and two groups are too few for
   an interval that is neither wrong nor useless. So there is only a p-value here, the largest of three: these languages,
