@@ -209,6 +209,13 @@ def test_columns_are_found_by_name_and_a_missing_one_is_answered_with_the_neares
         list(columns(write(path, "label\tpremise\thypo\nyes\tuno\tdos\nno\tuno\n"), ("label",)))
 
 
+def test_semicolons_between_fields_are_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"line 1: the header is one field, 'a;b', as if semicolons separated the fields"
+    ):
+        list(csv_columns(write(tmp_path / "t.csv", "a;b\nx;y\n"), ("a", "b")))
+
+
 def test_a_column_that_is_there_twice_is_refused_where_it_is_read(tmp_path: Path) -> None:
     path = write(tmp_path / "t.tsv", "a\tb\tl\tb\nx\ty\tno\tOTHER\n")
     assert list(columns(path, ("a", "l"))) == [TableRow(2, ("x", "no"))]

@@ -49,7 +49,10 @@ def paired(first: Scores, second: Scores, names: tuple[str, str]) -> tuple[list[
             lines += [line] if line["over"] in shown else []
             means.get(line["over"], []).append((line, difference))
     if not lines:
-        raise UsageError("\n  ".join(["the two have no task and language in common", *notes]))
+        raise UsageError(
+            "\n  ".join(["the two have no task and language in common", *notes]),
+            fix="give predictions of both for at least one task in the same language",
+        )
     for over, parts in means.items():
         if len(parts) > 1 and (over == MEAN or any(ENGLISH in codes for codes in common.values())):
             scores = [mean(line[side] for line, _ in parts) for side in ("first", "second")]

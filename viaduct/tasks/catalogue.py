@@ -79,7 +79,7 @@ class Catalogue:
 def card_of_file(path: Path) -> Task:
     """The card in one of the user's files. Raises UsageError if there is no valid one."""
     if not path.is_file():
-        raise UsageError(f"there is no card file {path}", fix="write its path relative to the recipe's own folder")
+        raise UsageError(f"there is no card file {path}", fix="check it; a recipe's paths start from its folder")
     if path.suffix in SUFFIXES:
         return load_mapping(path)
     if path.suffix != ".py":

@@ -242,6 +242,9 @@ def _named(records: Iterator[TableRow], names: Sequence[str], path: Path, separa
 
 def _require_column(name: str, header: Sequence[str], path: Path, line: int | None = None) -> None:
     if name not in header:
+        if len(header) == 1 and ";" in header[0]:  # as spreadsheets save CSV where the comma is the decimal point
+            message = f"the header is one field, '{header[0]}', as if semicolons separated the fields"
+            raise DataError(message, path=path, line=line, fix="separate them by commas (.csv) or tabs (.tsv)")
         raise DataError(str(unknown("column", name, header)), path=path, line=line)
     if header.count(name) > 1:
         fix = "rename them, or remove all but one"
