@@ -2,7 +2,7 @@
 
 Variances over examples treat such rows as one draw (docs/statistics.md).
 
-Shape letters: N rows of one language, P pairs of examples.
+Shape letter: N rows of one language.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from viaduct.metrics.score import Outcomes
+from viaduct.rows import connected
 
 LEAST_GROUPS = 30
 """Groups of equal size from which a variance over groups is estimated; with fewer, its bias exceeds 3 %."""
@@ -36,7 +37,8 @@ def drawn_together(outcomes: Mapping[str, Outcomes]) -> dict[str, NDArray[np.int
     count = 1 + max((int(one.max()) for one in numbers.values() if len(one)), default=-1)
     told = {code: one.groups for code, one in outcomes.items() if one.groups is not None}
     pairs = _of_one_group([dict(zip(numbers[code].tolist(), own, strict=True)) for code, own in told.items()])
-    groups = _connected(count, np.array(pairs, np.int64).reshape(-1, 2).T)
+    lowest = connected(pairs)
+    groups = np.unique([lowest.get(one, one) for one in range(count)], return_inverse=True)[1]
     joined = {code: groups[one].astype(np.int32) for code, one in numbers.items()}
     shares = sum((np.bincount(one, minlength=count) / len(one) for one in joined.values() if len(one)), np.zeros(count))
     return joined if shares.sum() ** 2 >= LEAST_GROUPS * (shares**2).sum() else numbers
@@ -54,15 +56,3 @@ def _of_one_group(groups: Sequence[Mapping[int, str]]) -> list[tuple[int, int]]:
                 pairs.add((first[group], example))
     told = {(a, b): [own[a] == own[b] for own in groups if a in own and b in own] for a, b in sorted(pairs)}
     return [pair for pair, same in told.items() if 2 * sum(same) > len(same)]
-
-
-def _connected(count: int, pairs_2P: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(count,) numbers from 0, equal for examples that pairs connect, directly or through others. Instead of SciPy's,
-    which takes longer to import than a score takes."""
-    lowest = np.arange(count)
-    while True:
-        last, of_pair = lowest.copy(), lowest[pairs_2P].min(axis=0)
-        for side in pairs_2P:
-            np.minimum.at(lowest, side, of_pair)
-        if (lowest == last).all():
-            return np.unique(lowest, return_inverse=True)[1]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from viaduct.errors import DataError, UsageError
 from viaduct.languages import ENGLISH
-from viaduct.rows import Row, Span
+from viaduct.rows import Row, Span, connected
 from viaduct.runs.parts import Substitution
 from viaduct.tasks.card import Dataset, Task
 from viaduct.tasks.folder import DataFolder
@@ -217,19 +217,7 @@ def fraction(group: str) -> float:
 def _linked(rows: Iterable[Row]) -> Mapping[str, str]:
     """Row id -> smallest id of the rows it is linked with (a sentence and its translations), directly or indirectly;
     rows without links are not included."""
-    parent: dict[str, str] = {}
-
-    def root(id: str) -> str:
-        while parent.setdefault(id, id) != id:
-            parent[id] = parent[parent[id]]
-            id = parent[id]
-        return id
-
-    for row in rows:
-        for other in row.links:
-            low, high = sorted((root(row.id), root(other)))
-            parent[high] = low
-    return {id: root(id) for id in list(parent)}
+    return connected((row.id, other) for row in rows for other in row.links)
 
 
 def _context(row: Row, substitution: Substitution) -> str:
