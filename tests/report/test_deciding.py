@@ -114,7 +114,7 @@ def test_further_seeds_count_in_what_they_decide_and_nowhere_else():
 
 
 def test_nothing_is_decided_before_the_last_declared_seed():
-    """Whoever reads the page after every seed finds a difference that is not there in one run out of six."""
+    """Whoever reads the page after every seed finds a difference that is not there in one run out of nine."""
     run = gains(make_run(tasks=SMALL, arms=("none", "a", "b"), seeds=range(1, 10)), a=(0.1, 0.001), b=(0.1, 0.001))
     deciding = (("a", "none", "bucc", "xnli"), ("b", "none"))
     about = run.about.model_copy(update={"seeds": SEEDS, "further_seeds": tuple(range(4, 10)), "deciding": deciding})

@@ -16,6 +16,7 @@ from viaduct.metrics.tagging import entities, span_counts
 from viaduct.results.outcomes import FILE, LanguageOutcomes, ids_digest, packed, read_outcomes, write_outcomes
 from viaduct.rows import Answer, Choice, Pair, Row, Sentence, Span, Tagged
 from viaduct.tasks.catalogue import Catalogue
+from viaduct.tasks.folder import DataFolder
 
 
 def shares(**values: list[float]) -> LanguageOutcomes:
@@ -142,6 +143,21 @@ def test_questions_about_one_paragraph_are_drawn_together_in_all_languages() -> 
     assert len(set(found["de"])) == 40
     assert all(found["de"][n] == found["de"][n - n % 3] for n in range(120))
     assert found["el"] == found["de"][:60][::-1]
+
+
+@pytest.mark.parametrize(
+    ("task", "split", "rows", "groups"), [("xnli", "dev", 2490, 830), ("xquad", "test", 1190, 240)]
+)
+def test_groups_of_real_test_sets(shared_data: Path, task: str, split: str, rows: int, groups: int) -> None:
+    """XNLI has three hypotheses for each premise; XQuAD has 240 paragraphs (Artetxe et al. 2020)."""
+    catalogue = Catalogue.builtin()
+    folder, card = DataFolder(shared_data, catalogue), catalogue.task(task)
+    assert card.metric is not None
+    read = {code: folder.read(task, split, code).rows for code in ("de", "el", "zh")}
+    made = packed(card, {code: (one, scored(card.metric, one, {})) for code, one in read.items()})
+    assert [len(one.units) for one in made.values()] == [rows] * 3
+    assert [len(set(one.units.tolist())) for one in made.values()] == [groups] * 3
+    assert len({tuple(sorted(one.units.tolist())) for one in made.values()}) == 1
 
 
 def test_rows_of_one_number_that_are_other_rows_in_other_languages_are_not_tied_by_a_duplicate() -> None:
