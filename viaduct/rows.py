@@ -7,11 +7,8 @@ label". A room may add its own types (see `tasks.kind`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, TypeVar
-
-Member = TypeVar("Member", str, int)
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,19 +240,3 @@ class Sentence(Row):
         if self.match is None or self.side == "target":
             return ()
         return ("pair" if self.match else "no pair",)
-
-
-def connected(pairs: Iterable[tuple[Member, Member]]) -> dict[Member, Member]:
-    """Member of a pair -> the smallest of those that pairs connect it with, directly or through others."""
-    parent: dict[Member, Member] = {}
-
-    def root(one: Member) -> Member:
-        while parent.setdefault(one, one) != one:
-            parent[one] = parent[parent[one]]
-            one = parent[one]
-        return one
-
-    for one, other in pairs:
-        low, high = sorted((root(one), root(other)))
-        parent[high] = low
-    return {one: root(one) for one in list(parent)}

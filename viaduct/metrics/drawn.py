@@ -7,13 +7,15 @@ Shape letter: N rows of one language.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from viaduct.metrics.score import Outcomes
-from viaduct.rows import connected
+
+Member = TypeVar("Member", str, int)
 
 LEAST_GROUPS = 30
 """Groups of equal size from which a variance over groups is estimated; with fewer, its bias exceeds 3 %."""
@@ -56,3 +58,19 @@ def _of_one_group(groups: Sequence[Mapping[int, str]]) -> list[tuple[int, int]]:
                 pairs.add((first[group], example))
     told = {(a, b): [own[a] == own[b] for own in groups if a in own and b in own] for a, b in sorted(pairs)}
     return [pair for pair, same in told.items() if 2 * sum(same) > len(same)]
+
+
+def connected(pairs: Iterable[tuple[Member, Member]]) -> dict[Member, Member]:
+    """Member of a pair -> the smallest of those that pairs connect it with, directly or through others."""
+    parent: dict[Member, Member] = {}
+
+    def root(one: Member) -> Member:
+        while parent.setdefault(one, one) != one:
+            parent[one] = parent[parent[one]]
+            one = parent[one]
+        return one
+
+    for one, other in pairs:
+        low, high = sorted((root(one), root(other)))
+        parent[high] = low
+    return {one: root(one) for one in list(parent)}

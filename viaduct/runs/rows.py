@@ -17,7 +17,8 @@ from pathlib import Path
 
 from viaduct.errors import DataError, UsageError
 from viaduct.languages import ENGLISH
-from viaduct.rows import Row, Span, connected
+from viaduct.metrics.drawn import connected
+from viaduct.rows import Row, Span
 from viaduct.runs.parts import Substitution
 from viaduct.tasks.card import Dataset, Task
 from viaduct.tasks.folder import DataFolder
