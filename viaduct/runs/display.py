@@ -40,6 +40,8 @@ class Display:
         """Total weight of the finished stages."""
         self.current: str | None = None
         self.part = 0.0
+        self._phase = 0.0
+        """What the stage's current phase counts up to; phases that follow each other mostly differ in it."""
         self.begun: tuple[float, float] | None = None
         """Start of the pace estimate, a time and the fraction that was done by then: other processes' work since counts
         too, as it will until the end. It is when the first stage began; while that one runs, when its current phase
@@ -57,8 +59,10 @@ class Display:
 
     def progress(self, done: float, total: float, note: str) -> None:
         """The progress of the stage that started last."""
-        before, self.part = self.part, min(1.0, done / total) if total > 0 else 0.0
-        if self._first is not None and (self.begun is self._first or self.part < before):
+        part = min(1.0, done / total) if total > 0 else 0.0
+        is_new_phase = total != self._phase or part < self.part
+        self.part, self._phase = part, total
+        if self._first is not None and (self.begun is self._first or is_new_phase):
             self.begun = time.monotonic(), self.fraction
 
     def done(self, path: str) -> bool:
