@@ -44,11 +44,15 @@ def each(recipe: Recipe) -> tuple[Recipe, ...]:
 
 def evaluations(models: Sequence[str], revision: str | None, changes: Sequence[str], **how: Any) -> tuple[Recipe, ...]:
     """The recipes that evaluate these models (folders, or Hub names with commits: owner/name@commit), with the changes
-    from `--set` applied."""
+    from `--set` applied. Raises UsageError for two models with the same name, whose runs would be one."""
     chosen = [EncoderChoice.model_validate(model) for model in models]
     if revision is not None and len(chosen) > 1:
         raise UsageError("--revision is for one model", fix="write owner/name@commit for each")
-    made = (evaluation(str(one.encoder), revision=one.revision or revision, **how) for one in chosen)
+    made = [evaluation(str(one.encoder), revision=one.revision or revision, **how) for one in chosen]
+    names = [one.name for one in made]
+    if doubled := [model for model, name in zip(models, names, strict=True) if names.count(name) > 1]:
+        fix = "name each model once; of two folders with one name, rename one"
+        raise UsageError(f"two models have the same name: {' and '.join(doubled)}", fix=fix)
     return tuple(apply(recipe, changes) for recipe in made)
 
 

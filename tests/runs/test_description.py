@@ -10,7 +10,7 @@ from viaduct.runs.description import role_of, roles
 from viaduct.runs.spec import Intermediate, Mixture, Recipe, Replay, Retention, Target
 from viaduct.vision.fields import Captions, Objective
 
-RECIPE = Recipe(name="r", hypothesis="", encoder="x", targets=(Target(task="xnli"),))
+RECIPE = Recipe(name="r", hypothesis="none", encoder="x", targets=(Target(task="xnli"),))
 CONTRASTIVE = (Objective(name="contrastive"),)
 
 

@@ -70,6 +70,7 @@ def test_a_recipe_may_import_from_the_files_beside_it_and_is_never_given_those_o
         ("epochs: 2", "epoch: 2", "unknown field 'targets.fruit.training.epoch'; did you mean 'epochs'"),
         ("epochs: 2", "epochs: many", "targets.fruit.training.epochs: 'many' .str. was given; .*number"),
         ("seeds", "seed", "unknown field 'seed'; did you mean 'seeds'"),
+        ("it helps", "' '", "the hypothesis is empty"),
         ("text: [prose]", "txt: [prose]", "unknown field 'encoder.txt'; did you mean 'text'"),
         ("task: twins", "layer: 2", "the field 'targets.1.task' is missing"),
         ("task: twins", "task: fruit", "target 'fruit' appears twice"),

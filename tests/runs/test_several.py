@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -76,13 +77,17 @@ def test_encoders_are_written_in_one_line(tmp_path: Path) -> None:
 
 def test_several_models_are_evaluated_with_the_settings_of_each(tiny_encoder: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
-        (tmp_path / name).symlink_to(tiny_encoder)
+        shutil.copytree(tiny_encoder, tmp_path / name)
+    (tmp_path / "link").symlink_to(tmp_path / "one")
     models = [str(tmp_path / name) for name in ("one", "two")]
     made = several.evaluations(models, None, ["targets.tatoeba.retrieval.layers=[1]"], tasks=("tatoeba",), seeds=(2,))
     assert [Path(str(one.encoder)).name for one in made] == ["one", "two"]
     assert all(one.targets[0].retrieval.layers == (1,) and one.seeds == (2,) for one in made)
     with pytest.raises(UsageError, match="owner/name@commit for each"):
         several.evaluations(models, "abc", [], tasks=("tatoeba",))
+    for twice in ([*models, models[0]], [models[0], str(tmp_path / "link")]):
+        with pytest.raises(UsageError, match=rf"same name: {twice[0]} and {twice[-1]}"):
+            several.evaluations(twice, None, [], tasks=("tatoeba",))
 
 
 def test_a_quick_look_and_other_settings_do_not_take_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -395,4 +395,7 @@ class RecipeParts(Spec):
                 raise UsageError(f"recipe {self.name}: {what} '{doubled[0]}' appears twice")
             if not names:
                 raise UsageError(f"recipe {self.name}: no {what} given")
+        if not self.hypothesis.strip():
+            fix = "write what you expect to find, or that you expect nothing"
+            raise UsageError(f"recipe {self.name}: the hypothesis is empty", fix=fix)
         return self
