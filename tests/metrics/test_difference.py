@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from viaduct.languages import INDO_EUROPEAN, family_of
-from viaduct.metrics.difference import ExampleVariance, TaskDifference, estimate, example_variance
+from viaduct.metrics.difference import ExampleVariance, TaskDifference, estimate, example_variance, of_predictions
 from viaduct.metrics.spread import Part, Spread
 
 NONE = ExampleVariance(0.0, 0.0)
@@ -46,7 +46,7 @@ def test_examples_of_tasks_add_up():
     assert one.spread.others == (Part(2e-4, math.inf),)
 
 
-def brute_force(differences, units, weights):
+def brute_force(differences, units):
     """(total, sum of the languages' own parts) over ordered pairs of seeds, in plain loops."""
     seeds = len(next(iter(differences.values())))
     total, own = 0.0, 0.0
@@ -55,12 +55,19 @@ def brute_force(differences, units, weights):
         for code, values in differences.items():
             size = len(values[0])
             for row in range(size):
-                parts = [weights[code] / size * (values[s][row] - sum(values[s]) / size) for s in (first, second)]
+                parts = [
+                    1 / len(differences) / size * (values[s][row] - sum(values[s]) / size) for s in (first, second)
+                ]
                 own += parts[0] * parts[1]
                 for held, part in zip(joint, parts, strict=True):
                     held[units[code][row]] = held.get(units[code][row], 0.0) + part
         total += sum(joint[0][unit] * joint[1][unit] for unit in joint[0])
-    pairs = seeds * (seeds - 1)
+    shares = {}
+    for found in units.values():
+        for unit in found.tolist():
+            shares[unit] = shares.get(unit, 0.0) + 1 / len(found)
+    equal = sum(shares.values()) ** 2 / sum(share**2 for share in shares.values())
+    pairs = seeds * (seeds - 1) * (equal - 1) / equal
     return total / pairs, own / pairs
 
 
@@ -73,14 +80,35 @@ def test_variance_of_examples_by_brute_force_where_half_are_parallel(seeds):
     }
     units = {"de": np.arange(30), "zh": np.r_[np.arange(15), 30 + np.arange(15)], "fi": np.r_[15 + np.arange(30)]}
     units = {code: own.astype(np.int32) for code, own in units.items()}
-    weights = {"de": 0.5, "zh": 0.3, "fi": 0.2}
-    total, own = brute_force(differences, units, weights)
-    found = example_variance(differences, units, weights)
+    total, own = brute_force(differences, units)
+    found = example_variance(differences, units)
     assert found.total == pytest.approx(total) and found.joint == pytest.approx(total - own)
     assert 0 < found.joint < found.total
-    apart = {code: own + 100 * number for number, (code, own) in enumerate(units.items())}
-    alone = example_variance(differences, {code: own.astype(np.int32) for code, own in apart.items()}, weights)
-    assert alone.total == pytest.approx(own) and alone.joint == pytest.approx(0, abs=1e-15)
+    apart = {code: (own + 100 * number).astype(np.int32) for number, (code, own) in enumerate(units.items())}
+    alone = example_variance(differences, apart)
+    assert alone.total == pytest.approx(brute_force(differences, apart)[1])
+    assert alone.joint == pytest.approx(0, abs=1e-15)
+
+
+def test_languages_share_nothing_if_the_rows_of_a_group_are_of_one_language():
+    values = np.random.default_rng(2).normal(0, 1, (1, 200)).repeat(5, axis=1).repeat(3, axis=0)
+    groups = np.arange(200, dtype=np.int32).repeat(5)
+    found = example_variance({"de": values, "fi": values[:, ::-1]}, {"de": groups, "fi": 200 + groups})
+    assert found.total > 0 and found.joint == pytest.approx(0, abs=1e-15)
+    same = example_variance({"de": values, "fi": values}, {"de": groups, "fi": groups})
+    assert same.joint == pytest.approx(same.total / 2, rel=0.01)
+
+
+@pytest.mark.parametrize("sizes", [[20] * 6, [5] * 20, [1, 2, 3, 5, 8, 13, 21, 34] * 3])
+def test_few_groups_are_enough_for_a_test_that_is_wrong_one_time_in_twenty(sizes):
+    rng, runs, wrong = np.random.default_rng(len(sizes)), 1000, 0
+    groups = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+    for _ in range(runs):
+        values = (rng.normal(0, 0.5, len(sizes))[groups] + rng.normal(0, 1, len(groups)))[None]
+        found = example_variance({"de": values}, {"de": groups})
+        p_value = of_predictions([task([[values.mean()]], found)]).p_value
+        wrong += p_value < 0.05
+    assert 0.02 < wrong / runs < 0.07
 
 
 def test_what_examples_add_is_unbiased_by_the_noise_of_seeds():
@@ -91,7 +119,7 @@ def test_what_examples_add_is_unbiased_by_the_noise_of_seeds():
     for _ in range(400):
         shared = rng.normal(0, 0.1, size)
         values = {"de": shared + rng.normal(0, 0.5, (3, size))}
-        found.append(example_variance(values, units, {"de": 1.0}).total)
+        found.append(example_variance(values, units).total)
     # an estimate below 0 counts as 0, so noise alone would be seen in the mean
     expected = 0.1**2 / size
     error = np.std(found) / 20
@@ -101,7 +129,7 @@ def test_what_examples_add_is_unbiased_by_the_noise_of_seeds():
 def test_examples_that_only_seeds_differ_by_add_nothing():
     rng = np.random.default_rng(4)
     values = {"de": rng.normal(0, 1, (40, 500))}
-    found = example_variance(values, {"de": np.arange(500, dtype=np.int32)}, {"de": 1.0})
+    found = example_variance(values, {"de": np.arange(500, dtype=np.int32)})
     assert found.total < 0.1 / 500
 
 
@@ -124,7 +152,7 @@ def test_what_gives_no_spread_says_why(found, why):
 def test_means_that_coincide_though_seeds_differ_in_their_examples_are_no_certainty():
     values = np.zeros((3, 40))
     values[0, :2] = values[1, 2:4] = values[2, 4:6] = 1
-    found = example_variance({"de": values}, {"de": np.arange(40, dtype=np.int32)}, {"de": 1.0})
+    found = example_variance({"de": values}, {"de": np.arange(40, dtype=np.int32)})
     one = estimate([task([[0.05]] * 3, found)])
     assert one.spread is not None and one.spread.seeds.variance == pytest.approx(found.noise / 3)
     assert found.noise == pytest.approx((values[0] - 0.05) @ (values[0] - 0.05) / 40**2, rel=0.1)
@@ -136,7 +164,7 @@ def test_few_examples_that_differ_say_little_of_how_much_examples_matter():
         values = np.zeros(size)
         values[:changed] = rng.choice((-1.0, 1.0), changed)
         units = {"de": np.arange(size, dtype=np.int32)}
-        found = example_variance({"de": np.tile(values, (3, 1))}, units, {"de": 1.0})
+        found = example_variance({"de": np.tile(values, (3, 1))}, units)
         expected = 2 * changed / (1 - changed / size)
         assert found.freedom == (math.inf if expected > 300 else pytest.approx(expected, rel=0.25))
 

@@ -160,23 +160,34 @@ def test_groups_of_real_test_sets(shared_data: Path, task: str, split: str, rows
     assert len({tuple(sorted(one.units.tolist())) for one in made.values()}) == 1
 
 
-def test_rows_of_one_number_that_are_other_rows_in_other_languages_are_not_tied_by_a_duplicate() -> None:
-    codes = ("de", "el", "ru")
+def test_paragraphs_of_a_test_set_that_is_not_parallel_form_no_chain_across_languages() -> None:
     rows: dict[str, list[Row]] = {
-        code: [question(n, code, f"{code} {n % (200 - own)}") for n in range(200)] for own, code in enumerate(codes)
+        code: [question(n, code, f"{code} {(n + 3 * at) // 10}") for n in range(400)]
+        for at, code in enumerate(("de", "el", "ru"))
     }
-    assert len(set(units_of(rows)["ru"])) == 200
-    assert len(set(units_of({"ru": rows["ru"]})["ru"])) == 198
+    found = units_of(rows)
+    assert [len(set(one)) for one in found.values()] == [40, 41, 41]
+    assert len({unit for one in found.values() for unit in one}) == 122
+
+
+def test_a_duplicate_in_one_language_hardly_matters_to_others() -> None:
+    rows: dict[str, list[Row]] = {
+        code: [question(n, code, f"{code} {n % (200 - at)}") for n in range(200)]
+        for at, code in enumerate(("de", "el", "ru"))
+    }
+    assert [len(set(one)) for one in units_of(rows).values()] == [197] * 3
 
 
 @pytest.mark.parametrize("context", ["the only paragraph", ""])
 def test_groups_that_are_too_few_or_nameless_are_ignored(context: str) -> None:
-    rows: list[Row] = [question(n, "de", context) for n in range(200)]
-    assert len(set(units_of({"de": rows})["de"])) == 200
-    few = [question(n, "de", f"Absatz {n % 29}") for n in range(200)]
-    assert len(set(units_of({"de": [*few]})["de"])) == 200
-    uneven = [question(n, "de", f"Absatz {max(0, n - 100)}") for n in range(200)]  # one has half of the questions
-    assert len(set(units_of({"de": [*uneven]})["de"])) == 200
+    def left(contexts: list[str]) -> int:
+        return len(set(units_of({"de": [question(n, "de", one) for n, one in enumerate(contexts)]})["de"]))
+
+    assert left([context] * 200) == 200
+    assert left([f"Absatz {n % 4}" for n in range(200)]) == 200
+    assert left([f"Absatz {n % 5}" for n in range(200)]) == 5
+    assert left([f"Absatz {max(0, n - 100)}" for n in range(200)]) == 200  # one has half of the questions
+    assert left([f"Absatz {max(0, n - 72)}" for n in range(400)]) == 328
 
 
 @pytest.mark.parametrize(("alike", "ratio"), [(0.5, 3.0), (-0.2, 0.2)])
@@ -192,8 +203,8 @@ def test_the_variance_over_groups_is_that_of_drawing_groups(alike: float, ratio:
         drawn = random.multivariate_normal(np.zeros(of_each), covariance, paragraphs, method="eigh").ravel()
         values_SN = drawn + 0.1 * random.standard_normal((seeds, len(drawn)))
         means.append(values_SN.mean())
-        over_groups.append(example_variance({"de": values_SN}, groups, {"de": 1.0}).total)
-        over_rows.append(example_variance({"de": values_SN}, rows, {"de": 1.0}).total)
+        over_groups.append(example_variance({"de": values_SN}, groups).total)
+        over_rows.append(example_variance({"de": values_SN}, rows).total)
     assert np.mean(over_groups) == pytest.approx(np.var(means), rel=0.15)
     assert np.mean(over_groups) / np.mean(over_rows) == pytest.approx(ratio, rel=0.1)
 

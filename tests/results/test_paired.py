@@ -89,7 +89,7 @@ def test_few_examples_that_differ_are_no_finding() -> None:
     for count in (0, 1, 4, 7):
         values = np.zeros((1, 1000))
         values[0, :count] = 1
-        examples = example_variance({"de": values}, {"de": np.arange(1000, dtype=np.int32)}, {"de": 1.0})
+        examples = example_variance({"de": values}, {"de": np.arange(1000, dtype=np.int32)})
         found[count] = of_predictions([TaskDifference("xnli", ("de",), np.array([[count / 1000]]), examples)])
     assert (found[0].interval, found[0].why_not) == (None, "the difference is the same for all examples")
     assert found[1].p_value > 0.2 and found[4].p_value > 0.05 and found[7].p_value < 0.05
@@ -99,7 +99,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
     draw, held = np.random.default_rng(1), []
     for _ in range(1000):
         values = draw.choice([-1.0, 0.0, 1.0], size=(1, 300), p=[0.02, 0.93, 0.05])
-        examples = example_variance({"de": values}, {"de": np.arange(300, dtype=np.int32)}, {"de": 1.0})
+        examples = example_variance({"de": values}, {"de": np.arange(300, dtype=np.int32)})
         found = of_predictions([TaskDifference("xnli", ("de",), values.mean(axis=1, keepdims=True), examples)])
         assert found.interval is not None
         held.append(found.interval[0] <= 0.03 <= found.interval[1])

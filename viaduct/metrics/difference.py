@@ -32,9 +32,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from viaduct.languages import INDO_EUROPEAN, family_of
+from viaduct.metrics.drawn import effective
 from viaduct.metrics.spread import Numbers, Part, Spread
 
-# S: seeds, L: languages of a task, N: examples, U: units, one per task and language, F: families
+# S: seeds, L: languages of a task, N: examples, K: units that chance draws, U: one per task and language, F: families
 
 FEWEST_SEEDS = 3
 """With fewer seeds than this, numbers are shown but nothing is claimed."""
@@ -52,7 +53,8 @@ class ExampleVariance(NamedTuple):
     joint: float
     """The part that the languages share, because they have the same examples."""
     freedom: float = math.inf
-    """Degrees of freedom of the total: about twice the number of examples that differ; infinite from 300 on."""
+    """Degrees of freedom of the total: about twice the number of examples that differ, less than the number of units of
+    equal size that would weigh alike (`effective`); infinite from 300 on."""
     noise: float = 0.0
     """The variance that examples add to one seed's mean and that no other seed shares."""
 
@@ -103,26 +105,27 @@ class Estimate:
 
 
 def example_variance(
-    differences: Mapping[str, NDArray[Any]], units: Mapping[str, NDArray[np.int32]], weights: Mapping[str, float]
+    differences: Mapping[str, NDArray[Any]], units: Mapping[str, NDArray[np.int32]]
 ) -> ExampleVariance:
-    """The example variance of the weighted mean over these languages. Each language has (S, N) `differences` by example
-    and (N,) `units`, equal for the same example in several languages. Negative estimates count as 0."""
+    """The example variance of the mean over these languages. Each language has (S, N) `differences` by example and (N,)
+    `units`, equal for rows that chance draws together. Negative estimates count as 0."""
     count = 1 + max(int(units[code].max()) for code in differences)
-    seeds = len(next(iter(differences.values())))
-    whole_SN, own = np.zeros((seeds, count)), 0.0
+    whole_SK, own = np.zeros((len(next(iter(differences.values()))), count)), 0.0
     for code, values_SN in differences.items():
-        size = values_SN.shape[1]
-        centred_SN = (values_SN - values_SN.mean(axis=1, keepdims=True)) * (weights[code] / size)
-        own += float(_shared(centred_SN).sum())
-        for seed in range(seeds):
-            whole_SN[seed] += np.bincount(units[code], centred_SN[seed], count)
-    shared_N = _shared(whole_SN)
-    total = max(0.0, float(shared_N.sum()))
-    uncertain = float((shared_N**2).sum()) - total**2 / count
-    freedom = 2 * total**2 / uncertain if uncertain > 0 else math.inf
-    noise = max(0.0, float((whole_SN**2).sum()) / seeds - total)
+        shares_SN = (values_SN - values_SN.mean(axis=1, keepdims=True)) / values_SN.shape[1] / len(differences)
+        drawn_SK = np.stack([np.bincount(units[code], one, count) for one in shares_SN])
+        own += float(_shared(drawn_SK).sum())
+        whole_SK += drawn_SK
+    equal = effective(units)
+    unbiased = equal / (equal - 1) if equal > 1 else 1.0  # Bessel's correction: deviations are from the sample's mean
+    shared_K = unbiased * _shared(whole_SK)
+    total = max(0.0, float(shared_K.sum()))
+    uncertain = float((shared_K**2).sum()) - total**2 / count
+    freedom = min(2 * total**2 / uncertain if uncertain > 0 else math.inf, equal - 1)
+    noise = max(0.0, unbiased * float((whole_SK**2).sum()) / len(whole_SK) - total)
     known = freedom >= _MANY or total == 0
-    return ExampleVariance(total, min(total, max(0.0, total - own)), math.inf if known else max(1.0, freedom), noise)
+    joint = min(total, max(0.0, total - unbiased * own))
+    return ExampleVariance(total, joint, math.inf if known else max(1.0, freedom), noise)
 
 
 def _shared(values_SK: NDArray[Any]) -> NDArray[Any]:

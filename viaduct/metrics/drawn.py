@@ -17,8 +17,8 @@ from viaduct.metrics.score import Outcomes
 
 Member = TypeVar("Member", str, int)
 
-LEAST_GROUPS = 30
-"""Groups of equal size from which a variance over groups is estimated; with fewer, its bias exceeds 3 %."""
+FEWEST_GROUPS = 5
+"""Groups of equal size from which their variance is estimated: a text that nearly all rows share is the task's."""
 
 
 def numbered(ids: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.int32]]:
@@ -30,34 +30,47 @@ def numbered(ids: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.int32]]:
 
 def drawn_together(outcomes: Mapping[str, Outcomes]) -> dict[str, NDArray[np.int32]]:
     """Language -> (N,) numbers that are equal for rows which chance draws together: the same example in different
-    languages, and examples of one group.
+    languages, and examples that are of one group in any language.
 
-    If there would be fewer than `LEAST_GROUPS` (groups of unequal size count as fewer), as where all rows have the same
-    first text, groups are ignored: from so few, their variance cannot be estimated.
+    In a test set that is not parallel, such as PAN-X's, one id is another row in each language, and the groups of
+    several languages form chains. It shows where less than half of the groups of each language would be left; rows of
+    different languages are then drawn separately. If there would be fewer than `FEWEST_GROUPS` (groups of unequal size
+    count as fewer), groups are ignored.
     """
     numbers = numbered({code: one.same or one.ids for code, one in outcomes.items()})
-    count = 1 + max((int(one.max()) for one in numbers.values() if len(one)), default=-1)
-    told = {code: one.groups for code, one in outcomes.items() if one.groups is not None}
-    pairs = _of_one_group([dict(zip(numbers[code].tolist(), own, strict=True)) for code, own in told.items()])
+    pairs = {code: _of_one_group(numbers[code], one.groups) for code, one in outcomes.items()}
+    joined = _joined(numbers, [pair for own in pairs.values() for pair in own])
+    alone = {code: _joined({code: one}, pairs[code])[code] for code, one in numbers.items()}
+    if 2 * effective(joined) < min((effective({code: one}) for code, one in alone.items() if len(one)), default=0.0):
+        joined, start = {}, 0
+        for code, one in alone.items():
+            joined[code], start = start + one, start + 1 + max(one.tolist(), default=-1)
+    return joined if effective(joined) >= FEWEST_GROUPS else numbers
+
+
+def effective(units: Mapping[str, NDArray[np.int32]]) -> float:
+    """How many groups of equal size would weigh in the mean over languages as these do (Kish 1965); 0 without rows."""
+    there = [one for one in units.values() if len(one)]
+    count = 1 + max((int(one.max()) for one in there), default=-1)
+    shares = sum((np.bincount(one, minlength=count) / len(one) for one in there), np.zeros(count))
+    return round(float(shares.sum() ** 2 / (shares**2).sum()), 9) if there else 0.0
+
+
+def _of_one_group(examples: NDArray[np.int32], groups: Sequence[str] | None) -> list[tuple[int, int]]:
+    """Pairs that connect all examples of one group; "" is no group."""
+    if groups is None:
+        return []
+    first: dict[str, int] = {}
+    found = ((group, example) for group, example in zip(groups, examples.tolist(), strict=True) if group)
+    return [(first.setdefault(group, example), example) for group, example in found]
+
+
+def _joined(numbers: Mapping[str, NDArray[np.int32]], pairs: Iterable[tuple[int, int]]) -> dict[str, NDArray[np.int32]]:
+    """The numbers, equal for examples that pairs connect, and without gaps."""
     lowest = connected(pairs)
+    count = 1 + max((int(one.max()) for one in numbers.values() if len(one)), default=-1)
     groups = np.unique([lowest.get(one, one) for one in range(count)], return_inverse=True)[1]
-    joined = {code: groups[one].astype(np.int32) for code, one in numbers.items()}
-    shares = sum((np.bincount(one, minlength=count) / len(one) for one in joined.values() if len(one)), np.zeros(count))
-    return joined if shares.sum() ** 2 >= LEAST_GROUPS * (shares**2).sum() else numbers
-
-
-def _of_one_group(groups: Sequence[Mapping[int, str]]) -> list[tuple[int, int]]:
-    """Pairs of examples that are of one group in most of the languages that have both; `groups`: in each language,
-    example -> group. In most, because test sets that are not parallel, such as PAN-X's, use one number for different
-    rows: a duplicate in one language would tie the rows of that number in all others, and so on."""
-    pairs: set[tuple[int, int]] = set()
-    for own in groups:
-        first: dict[str, int] = {}
-        for example, group in sorted(own.items()):
-            if group and first.setdefault(group, example) < example:
-                pairs.add((first[group], example))
-    told = {(a, b): [own[a] == own[b] for own in groups if a in own and b in own] for a, b in sorted(pairs)}
-    return [pair for pair, same in told.items() if 2 * sum(same) > len(same)]
+    return {code: groups[one].astype(np.int32) for code, one in numbers.items()}
 
 
 def connected(pairs: Iterable[tuple[Member, Member]]) -> dict[Member, Member]:

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from viaduct.metrics.drawn import drawn_together
+from viaduct.metrics.drawn import drawn_together, effective
 from viaduct.metrics.score import Outcomes
 
 Interval: TypeAlias = tuple[float, float]
@@ -60,11 +60,22 @@ def interval(found: Mapping[str, Outcomes], metric: str | None = None) -> Interv
         mean += float(values_N.mean()) / len(found)
         shares_N = (values_N - values_N.mean()) / len(values_N) / len(found)
         drawn_U += np.bincount(units[code], shares_N, len(drawn_U))
-    variance = float((drawn_U**2).sum())
+    variance = float((drawn_U**2).sum()) * _for_few_groups(units)
     if metric in CORRELATIONS:
         low, high = _between(variance / 4, (1 + mean) / 2, len(drawn_U))
         return 2 * low - 1, 2 * high - 1
     return _between(variance, mean, len(drawn_U))
+
+
+def _for_few_groups(units: Mapping[str, NDArray[np.int32]]) -> float:
+    """What the variance is multiplied by because it is estimated from groups (Korn and Graubard 1998); 1 where every
+    row is a group of its own, so that plain accuracy gets Wilson's interval."""
+    if all(len(np.unique(own)) == len(own) for own in units.values()):
+        return 1.0
+    from scipy.special import stdtrit  # slow to load
+
+    freedom = effective(units) - 1
+    return float((1 + 1 / freedom) * (stdtrit(freedom, 0.975) / _NORMAL) ** 2)
 
 
 def _between(variance: float, share: float, count: int) -> Interval:

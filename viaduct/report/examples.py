@@ -30,7 +30,7 @@ class Examples(Protocol):
 
     @property
     def fewest(self) -> int | None:
-        """Number of examples in the smallest test set; None if unknown."""
+        """Number of examples in the smallest test set, those of one group counted once; None if unknown."""
 
     def variance(
         self, arm: str, against: str | None, seeds: Sequence[int], languages: Sequence[str]
@@ -59,10 +59,8 @@ class TaskOutcomes:
     @property
     def fewest(self) -> int | None:
         """See `Examples`, as for the methods below."""
-        found = [
-            len(one.units) for own in self.by_arm.values() for kept in own.values() for one in (kept or {}).values()
-        ]
-        return min(found, default=None)
+        kept = [one for own in self.by_arm.values() for found in own.values() for one in (found or {}).values()]
+        return min((len(np.unique(one.units)) for one in kept), default=None)
 
     def variance(
         self, arm: str, against: str | None, seeds: Sequence[int], languages: Sequence[str]
@@ -81,7 +79,7 @@ class TaskOutcomes:
             values_SN = np.stack([self._scored(one) for one in own])
             differences[code] = values_SN if theirs is None else values_SN - np.stack([self._scored(o) for o in other])
         units = {code: told[place].units for place, code in enumerate(languages)}
-        return example_variance(differences, units, dict.fromkeys(languages, 1 / len(languages)))
+        return example_variance(differences, units)
 
     def guess(self, languages: Sequence[str]) -> Guess:
         """Means over the languages."""
@@ -110,7 +108,7 @@ class TaskOutcomes:
 def _most_joined(models: Sequence[Sequence[LanguageOutcomes]]) -> Sequence[LanguageOutcomes]:
     """The one of these models, each a list by language, whose units join the most rows: scores made before rows had
     groups count every row as its own."""
-    distinct = {id(model[0].units): model for model in models}
+    distinct = {tuple(id(one.units) for one in model): model for model in models}
     return min(distinct.values(), key=lambda model: len(np.unique(np.concatenate([one.units for one in model]))))
 
 

@@ -108,6 +108,4 @@ def _by_example(mine: TaskScores, theirs: TaskScores, code: str) -> tuple[Outcom
 
 def _variance(known: Mapping[str, tuple[Outcomes, Numbers]]) -> ExampleVariance:
     units = drawn_together({code: one for code, (one, _) in known.items()})
-    return example_variance(
-        {code: one for code, (_, one) in known.items()}, units, dict.fromkeys(known, 1 / len(known))
-    )
+    return example_variance({code: one for code, (_, one) in known.items()}, units)

@@ -200,7 +200,7 @@ def image_gain(members: Sequence[StageImages]) -> ImageGain | None:
     if len(numbers) < 2:
         return None
     units = {code: np.array([numbers[image] for image in shared[code]], np.int32) for code in values}
-    return _with_interval(values, units, len(numbers))
+    return _with_interval(values, units)
 
 
 def images_found(members: Sequence[StageImages]) -> ImagesFound | None:
@@ -217,20 +217,15 @@ def images_found(members: Sequence[StageImages]) -> ImagesFound | None:
     return ImagesFound(fmean(shares), fmean(shares) - reach, fmean(shares) + reach, guessing)
 
 
-def _with_interval(values: Mapping[str, Numbers], units: Mapping[str, NDArray[np.int32]], images: int) -> ImageGain:
+def _with_interval(values: Mapping[str, Numbers], units: Mapping[str, NDArray[np.int32]]) -> ImageGain:
     """The mean gain. `values`: language -> (S, N) gains; `units`: language -> (N,) indices of their images."""
     means_SL = np.stack([own.mean(axis=1) for own in values.values()], axis=1)
-    weights = dict.fromkeys(values, 1 / len(values))
-    chance = example_variance(values, units, weights) if len(means_SL) > 1 else None
+    chance = example_variance(values, units) if len(means_SL) > 1 else None
     known = estimate([TaskDifference("images", tuple(values), means_SL, chance)])
     if known.interval is not None:
         return ImageGain(known.mean, *known.interval, "seeds and images")
-    shares = np.zeros(images)
-    for code, own in values.items():
-        one = own.mean(axis=0)
-        shares += np.bincount(units[code], (one - one.mean()) * weights[code] / len(one), images)
-    spread = float((shares**2).sum()) * images / (images - 1)
-    reach = Spread(Part(spread, images - 1)).reach() if spread > 0 else 0.0
+    drawn = example_variance({code: own.mean(axis=0)[None] for code, own in values.items()}, units)
+    reach = Spread(Part(drawn.total, drawn.freedom)).reach() if drawn.total > 0 else 0.0
     return ImageGain(known.mean, known.mean - reach, known.mean + reach, "images")
 
 
