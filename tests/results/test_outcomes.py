@@ -188,6 +188,8 @@ def test_groups_that_are_too_few_or_nameless_are_ignored(context: str) -> None:
     assert left([f"Absatz {n % 5}" for n in range(200)]) == 5
     assert left([f"Absatz {max(0, n - 100)}" for n in range(200)]) == 200  # one has half of the questions
     assert left([f"Absatz {max(0, n - 72)}" for n in range(400)]) == 328
+    few = {code: [question(n, code, f"{code} {n % 4}") for n in range(200)] for code in ("de", "el", "ru")}
+    assert [len(set(one)) for one in units_of({**few}).values()] == [200] * 3
 
 
 @pytest.mark.parametrize(("alike", "ratio"), [(0.5, 3.0), (-0.2, 0.2)])

@@ -32,20 +32,22 @@ def drawn_together(outcomes: Mapping[str, Outcomes]) -> dict[str, NDArray[np.int
     """Language -> (N,) numbers that are equal for rows which chance draws together: the same example in different
     languages, and examples that are of one group in any language.
 
-    In a test set that is not parallel, such as PAN-X's, one id is another row in each language, and the groups of
-    several languages form chains. It shows where less than half of the groups of each language would be left; rows of
-    different languages are then drawn separately. If there would be fewer than `FEWEST_GROUPS` (groups of unequal size
-    count as fewer), groups are ignored.
+    In a test set that is not parallel, such as PAN-X's, an id is another row in each language, and the groups of many
+    languages connect nearly all rows. Where that leaves fewer than `FEWEST_GROUPS` (groups of unequal size count as
+    fewer), but each language has more, rows of different languages are drawn separately. Groups that are as few in one
+    language are ignored.
     """
     numbers = numbered({code: one.same or one.ids for code, one in outcomes.items()})
     pairs = {code: _of_one_group(numbers[code], one.groups) for code, one in outcomes.items()}
     joined = _joined(numbers, [pair for own in pairs.values() for pair in own])
-    alone = {code: _joined({code: one}, pairs[code])[code] for code, one in numbers.items()}
-    if 2 * effective(joined) < min((effective({code: one}) for code, one in alone.items() if len(one)), default=0.0):
-        joined, start = {}, 0
-        for code, one in alone.items():
-            joined[code], start = start + one, start + 1 + max(one.tolist(), default=-1)
-    return joined if effective(joined) >= FEWEST_GROUPS else numbers
+    if effective(joined) >= FEWEST_GROUPS:
+        return joined
+    alone, start = {}, 0
+    for code, one in numbers.items():
+        alone[code] = start + _joined({code: one}, pairs[code])[code]
+        start = 1 + max(alone[code].tolist(), default=start - 1)
+    enough = all(effective({code: one}) >= FEWEST_GROUPS for code, one in alone.items() if len(one))
+    return alone if enough else numbers
 
 
 def effective(units: Mapping[str, NDArray[np.int32]]) -> float:
