@@ -46,18 +46,24 @@ def copied(world: World, _: np.random.Generator) -> World:
     return replace(world, scores=scores, examples={task: TaskOutcomes(own) for task, own in outcomes.items()})
 
 
-def repeated(share: float) -> Broken:
-    """This share of the rows is in each test set twice, in other words, so that no group joins the two."""
+def repeated(share: float, times: int = 2, *, known: bool = False) -> Broken:
+    """This share of the rows is in each test set so many times: in other words, so that no group joins them, or, if
+    `known`, as rows of one group that are all right or all wrong."""
 
-    def twice(world: World, rng: np.random.Generator) -> World:
+    def again(world: World, rng: np.random.Generator) -> World:
+        def copies(one: LanguageOutcomes, code: str, chosen: dict[str, Any]) -> LanguageOutcomes:
+            size = len(one.units)
+            rows = chosen.setdefault(code, np.tile(np.flatnonzero(rng.random(size) < share), times - 1))
+            values = {name: np.concatenate([found, found[rows]]) for name, found in one.values.items()}
+            units = one.units[rows] + (0 if known else size)
+            return replace(one, values=values, units=np.concatenate([one.units, units]))
+
         made: dict[str, dict[str, Any]] = {}
         scores: dict[str, dict[str, Any]] = {name: {} for name in world.scores}
         for task, by_arm in _outcomes(world).items():
             chosen: dict[str, Any] = {}
             for name, by_seed in by_arm.items():
-                own = {
-                    seed: {c: _twice(one, c, chosen, share, rng) for c, one in s.items()} for seed, s in by_seed.items()
-                }
+                own = {seed: {c: copies(one, c, chosen) for c, one in found.items()} for seed, found in by_seed.items()}
                 made.setdefault(task, {})[name] = own
                 scores[name][task] = {
                     seed: {code: float(one.scores().mean()) for code, one in found.items()}
@@ -65,16 +71,7 @@ def repeated(share: float) -> Broken:
                 }
         return replace(world, scores=scores, examples={task: TaskOutcomes(own) for task, own in made.items()})
 
-    return twice
-
-
-def _twice(
-    one: LanguageOutcomes, code: str, chosen: dict[str, Any], share: float, rng: np.random.Generator
-) -> LanguageOutcomes:
-    size = len(one.units)
-    again = chosen.setdefault(code, np.flatnonzero(rng.random(size) < share))
-    values = {name: np.concatenate([found, found[again]]) for name, found in one.values.items()}
-    return replace(one, values=values, units=np.concatenate([one.units, size + one.units[again]]))
+    return again
 
 
 def failing(world: World, rng: np.random.Generator) -> World:
@@ -107,6 +104,20 @@ CELLS: tuple[tuple[str, ScenarioTask, Deviations, tuple[int, ...], Broken], ...]
     ("one training in eight fails, untrained baseline", RETRIEVAL, SEEDS_MATTER, (3, 9), failing),
     ("one training in eight fails in both arms", INFERENCE, SEEDS_MATTER, (3, 9), failing),
     ("one seed is a copy", RETRIEVAL, SEEDS_MATTER, (3, 9), copied),
+    (
+        "20 known groups of 20 rows",
+        INFERENCE.model_copy(update={"examples": 20}),
+        ROWS_MATTER,
+        (3, 9),
+        repeated(1.0, 20, known=True),
+    ),
+    (
+        "100 known groups of 5 rows",
+        INFERENCE.model_copy(update={"examples": 100}),
+        ROWS_MATTER,
+        (3, 9),
+        repeated(1.0, 5, known=True),
+    ),
     ("every row twice, rows matter", RETRIEVAL, ROWS_MATTER, (3, 9), repeated(1.0)),
     ("one row in ten twice, rows matter", RETRIEVAL, ROWS_MATTER, (3, 9), repeated(0.1)),
 )

@@ -215,6 +215,7 @@ class Counted:
     """The variance that examples add, computed from how many changed; for drawing many large runs."""
 
     fewest: int | None
+    is_grouped = False
 
     def __init__(self, task: ScenarioTask, variances: Mapping[str, ExampleVariance]) -> None:
         self.fewest = task.examples

@@ -133,6 +133,7 @@ class Exact:
     """Test sets so large that the choice of examples adds no variance."""
 
     fewest = 1000
+    is_grouped = False
 
     def variance(self, arm: str, against: str | None, seeds: object, languages: object) -> ExampleVariance:
         return ExampleVariance(0.0, 0.0)

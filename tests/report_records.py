@@ -95,10 +95,10 @@ def gains(run: Run, **by_arm: tuple[float, float]) -> Run:
 
 class Outcomes:
     """Outcomes by example that match such a run. A model gets the first examples right, as if they were ordered by
-    difficulty, so two models differ on as few examples as their scores allow."""
+    difficulty, so two models differ on as few examples as their scores allow. `of_each`: examples in each group."""
 
-    def __init__(self, rows: Sequence[ResultRow], examples: int = 1000) -> None:
-        self._rows, self._examples = rows, examples
+    def __init__(self, rows: Sequence[ResultRow], examples: int = 1000, of_each: int = 1) -> None:
+        self._rows, self._examples, self._of_each = rows, examples, of_each
 
     def task(self, name: str) -> dict[str, dict[int, dict[str, LanguageOutcomes]]]:
         """Arm -> seed -> language -> outcomes."""
@@ -106,7 +106,7 @@ class Outcomes:
         for row in self._rows:
             if row.task == name and row.headline:
                 right = np.arange(self._examples) < row.value * self._examples
-                units = np.arange(self._examples, dtype=np.int32)
+                units = np.arange(self._examples, dtype=np.int32) // self._of_each
                 one = LanguageOutcomes({"accuracy": right.astype(np.float32)}, units, row.language, 0.2, 0.25)
                 found.setdefault(row.arm, {}).setdefault(row.seed, {})[row.language] = one
         return found

@@ -89,7 +89,10 @@ def null_page(rng, *, arms, tasks, seeds, gain=0.0):
     """Contrasts of arms whose true difference from the baseline is `gain` in every task and language."""
     names = ["none", *(f"arm-{number}" for number in range(arms))]
     examples = SimpleNamespace(
-        fewest=1000, variance=lambda *_: ExampleVariance(0.001**2, 0.0), guess=lambda _: Guess(None, None)
+        is_grouped=False,
+        fewest=1000,
+        variance=lambda *_: ExampleVariance(0.001**2, 0.0),
+        guess=lambda _: Guess(None, None),
     )
     scores: dict = {}
     for name in names:

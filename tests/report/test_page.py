@@ -286,6 +286,16 @@ def test_a_large_run_stays_below_two_megabytes(tmp_path):
     assert "no measurable difference" in path.read_text(encoding="utf-8") and path.stat().st_size < 2_000_000
 
 
+@pytest.mark.usefixtures("no_heat_map_files")
+@pytest.mark.parametrize(
+    ("of_each", "words"), [(1, "of groups of examples (one premise, one paragraph), none"), (5, "and in pawsx so are")]
+)
+def test_the_page_says_where_examples_are_drawn_in_groups(tmp_path, of_each, words):
+    run = make_run(tasks=("pawsx",), arms=("none", "caption-contrast"))
+    path = write(*run, tmp_path, outcomes=Outcomes(run.rows, of_each=of_each))
+    assert words in path.read_text(encoding="utf-8")
+
+
 def test_counts_that_differ_are_flagged(whole):
     assert "≠ 1 differ from the published count, 39 as published" in whole.html
     assert "36 without a published count" in whole.html

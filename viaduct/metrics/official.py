@@ -54,10 +54,11 @@ class FileScore:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question with the texts of its gold answers."""
+    """A question with the texts of its gold answers, and the paragraph that it is about ("" if not given)."""
 
     id: str
     answers: tuple[str, ...]
+    context: str = ""
 
 
 def label_scores(gold: Sequence[str], given: Sequence[str]) -> FileScore:
@@ -129,7 +130,8 @@ def answer_scores(
             raise LabelsError(f"question '{question.id}' has no gold answer", fix="use the labelled file of this split")
         scored.append(definition.score(answer, question.answers, language))
     count, ids = len(questions), [question.id for question in questions]
-    outcomes = Outcomes(ids, dict(zip(ANSWER_METRICS, zip(*scored, strict=True), strict=True)))
+    by_metric = dict(zip(ANSWER_METRICS, zip(*scored, strict=True), strict=True))
+    outcomes = Outcomes(ids, by_metric, groups=[question.context for question in questions])
     values = {name: math.fsum(one) / count for name, one in outcomes.values.items()}
     missing = sum(question not in given for question in ids)
     return FileScore(values, count, missing, len(given.keys() - set(ids)), outcomes=outcomes)

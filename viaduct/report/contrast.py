@@ -113,6 +113,8 @@ class Contrasts:
     """(arm, task) -> "at chance", "at the ceiling" or ""."""
     guesses: Mapping[str, Guess] = field(default_factory=dict)
     """Task -> the scores of guessing, over the languages of the task's column."""
+    grouped: tuple[str, ...] = ()
+    """The tasks with examples of one group that are known to be, and so are drawn together."""
 
     def of(self, arm: str, task: str = OVERALL, against: str = BASELINE) -> Contrast | None:
         """One comparison; None if it was not made."""

@@ -130,6 +130,7 @@ def compare(
     levels: dict[tuple[str, str], str] = {}
     english_levels: dict[tuple[str, str], str] = {}
     guesses: dict[str, Guess] = {}
+    grouped: list[str] = []
     for task in comparing.tasks:
         own = examples(task)
         arms = [arm for arm in comparing.arms if task in scores.get(arm, {})]
@@ -140,6 +141,8 @@ def compare(
             english_levels |= {(arm, task): level(scores[arm][task], arm, task, [ENGLISH], own) for arm in arms}
         if codes:
             guesses[task] = own.guess(codes)
+        if own.is_grouped:
+            grouped.append(task)
         for pair, found in parts.items():
             sides = [scores.get(arm, {}).get(task, {}) for arm in pair]
             if any(sides):
@@ -149,7 +152,7 @@ def compare(
         for pair in parts
         for one in _of_pair(pair, parts[pair], in_english[pair], (levels, english_levels), comparing.over_several(pair))
     ]
-    return Contrasts(tuple(_decided(listed, comparing)), levels, guesses)
+    return Contrasts(tuple(_decided(listed, comparing)), levels, guesses, tuple(grouped))
 
 
 @dataclass(frozen=True)

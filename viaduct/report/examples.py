@@ -4,7 +4,7 @@ scores are no better than guessing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -31,6 +31,10 @@ class Examples(Protocol):
     @property
     def fewest(self) -> int | None:
         """Number of examples in the smallest test set, those of one group counted once; None if unknown."""
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether any examples of one language are known to be of one group."""
 
     def variance(
         self, arm: str, against: str | None, seeds: Sequence[int], languages: Sequence[str]
@@ -59,8 +63,12 @@ class TaskOutcomes:
     @property
     def fewest(self) -> int | None:
         """See `Examples`, as for the methods below."""
-        kept = [one for own in self.by_arm.values() for found in own.values() for one in (found or {}).values()]
-        return min((len(np.unique(one.units)) for one in kept), default=None)
+        return min((units for units, _ in self._sizes()), default=None)
+
+    @property
+    def is_grouped(self) -> bool:
+        """See `Examples`."""
+        return any(units < examples for units, examples in self._sizes())
 
     def variance(
         self, arm: str, against: str | None, seeds: Sequence[int], languages: Sequence[str]
@@ -88,6 +96,11 @@ class TaskOutcomes:
         if first is None:
             return Guess(None, None)
         return Guess(*(_mean([getattr(first[code], name) for code in languages]) for name in ("chance", "majority")))
+
+    def _sizes(self) -> Iterator[tuple[int, int]]:
+        """(units, examples) of each model in each language."""
+        for found in (found for own in self.by_arm.values() for found in own.values()):
+            yield from ((len(np.unique(one.units)), len(one.units)) for one in (found or {}).values())
 
     def _chosen(self, arm: str, seeds: Sequence[int], languages: Sequence[str]) -> list[list[LanguageOutcomes]] | None:
         """Outcomes by seed, then by language; an untrained arm that was evaluated once has the same for every seed."""

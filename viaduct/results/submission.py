@@ -49,8 +49,14 @@ class Submission(PredictionFolder):
         return signed(folder.score(self.predictions, self.labels, language, official=self.official), self.official)
 
     def remarks(self, tasks: Sequence[TaskScores]) -> Iterator[str]:
-        """Examples without a prediction, answers to ids that no question has, and lines that could not be right."""
-        return (note for task in tasks for note in (*unanswered(task), *self._oddities(task)))
+        """Examples without a prediction, answers to ids that no question has, lines that could not be right, and what
+        intervals leave out."""
+        yield from (note for task in tasks for note in (*unanswered(task), *self._oddities(task)))
+        if textless := [task.name for task in tasks if BY_NAME[task.name].group == "classification"]:
+            yield (
+                f"{', '.join(textless)}: labels come without texts, so rows that belong together (XNLI has three for"
+                " each premise) count as independent in intervals; with --data they do not"
+            )
 
     def _oddities(self, task: TaskScores) -> Iterator[str]:
         unknown = {language: score.n_unknown for language, score in task.by_language.items() if score.n_unknown}

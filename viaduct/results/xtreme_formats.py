@@ -243,18 +243,18 @@ def read_questions(path: Path, *, unique: bool = True) -> list[Question]:
     not text; with `unique` also for an id or key that occurs twice, and if all answers are blank."""
     try:
         found = [
-            Question(question["id"], tuple(answer["text"] for answer in question["answers"]))
+            Question(one["id"], tuple(answer["text"] for answer in one["answers"]), paragraph.get("context", ""))
             for article in _json(path, unique=unique)
             for paragraph in article["paragraphs"]
-            for question in paragraph["qas"]
+            for one in paragraph["qas"]
         ]
     except (KeyError, TypeError) as error:
         raise DataError(f"not SQuAD's JSON ({type(error).__name__}: {error})", path=path) from error
     for question in found:
-        for text in (question.id, *question.answers):
+        for text in (question.id, question.context, *question.answers):
             if not isinstance(text, str):
-                message = f"question {shortened(str(question.id))}: {json_type(text)} in place of an id or answer"
-                raise DataError(message, path=path, fix="write ids and answers as text")
+                message = f"question {shortened(str(question.id))}: {json_type(text)} in place of a text"
+                raise DataError(message, path=path, fix="write ids, contexts and answers as text")
     if unique:
         _require_answers(path, found)
     return found
