@@ -76,8 +76,12 @@ def test_nothing_is_dropped_in_evaluation() -> None:
     assert torch.equal(FastDropout(0.5).eval()(torch.ones(50)), torch.ones(50))
 
 
+@pytest.mark.parametrize("cached", [dropout.CACHED_WEIGHTS, 1])
 @pytest.mark.parametrize("kind", ["none", "boolean", "additive"])
-def test_attention_is_torchs_where_next_to_nothing_is_dropped(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attention_is_torchs_where_next_to_nothing_is_dropped(
+    kind: str, cached: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dropout, "CACHED_WEIGHTS", cached)
     monkeypatch.setattr(dropout, "dropped", lambda input, probability: input)
     torch.manual_seed(5)
     query, key, value = (torch.randn(3, 2, 6, 8, dtype=torch.float64, requires_grad=True) for _ in range(3))
@@ -97,6 +101,22 @@ def test_attention_is_torchs_where_next_to_nothing_is_dropped(kind: str, monkeyp
     other = torch.autograd.grad((theirs * weights).sum(), (query, key, value))
     for one, two in zip(own, other, strict=True):
         torch.testing.assert_close(one, two, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("mask", [None, torch.ones(1, 1, 64, 64, dtype=torch.bool).tril()])
+def test_attention_for_a_few_sequences_at_a_time_is_that_for_all_to_the_bit(
+    precision: torch.dtype, mask: torch.Tensor | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, found = torch.nn.Module(), []
+    module.is_causal = False
+    for cached in (10**9, 30_000):
+        monkeypatch.setattr(dropout, "CACHED_WEIGHTS", cached // torch.get_num_threads())
+        torch.manual_seed(8)
+        given = [torch.randn(9, 4, 64, 8).to(precision).requires_grad_() for _ in range(3)]
+        output, _ = attention(module, *given, mask, dropout=0.1)
+        found.append((output, *torch.autograd.grad(output.float().square().sum(), given)))
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 
 def test_the_expected_output_of_attention_is_that_without_dropout() -> None:

@@ -9,6 +9,7 @@ Shape letters: B sequences, H heads, L tokens, K head width.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -24,6 +25,9 @@ LEFT_TO_TORCH = ("is_causal", "position_bias", "cache", "softcap", "output_atten
 BIT_LEVELS = 2**16
 WORD_ELEMENTS = 4
 """Number of elements whose random bits come from one 64-bit number."""
+CACHED_WEIGHTS = 1_200_000
+"""Attention weights per thread that are computed at a time, so that they stay in the processor's cache between steps:
+with longer sequences attention is otherwise bound by memory."""
 
 
 class FastDropout(nn.Dropout):
@@ -67,7 +71,8 @@ def attention(
     **others: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention with transformers' interface: (B, L, H, K), None for the weights. Calls torch's, except in training on
-    the CPU: there it is written out with `dropped`, as torch itself does there with its own dropout.
+    the CPU: there it is written out with `dropped`, as torch itself does with its own dropout, for a few sequences at a
+    time (`CACHED_WEIGHTS`).
 
     attention_mask: boolean (True: visible) or additive, of a shape that expands to (B, H, L, L).
     """
@@ -80,7 +85,26 @@ def attention(
             module, query_BHLK, key_BHLK, value_BHLK, attention_mask, dropout=dropout, scaling=scaling, **others
         )
     scale = query_BHLK.shape[-1] ** -0.5 if scaling is None else scaling
-    scores_BHLL = (query_BHLK * scale) @ key_BHLK.transpose(2, 3)
+    sequences, heads, tokens, _ = query_BHLK.shape
+    weights = sequences * heads * tokens * key_BHLK.shape[2]
+    parts = max(1, min(sequences, round(weights / CACHED_WEIGHTS / torch.get_num_threads())))
+    if parts == 1:
+        return _attended(query_BHLK * scale, key_BHLK, value_BHLK, attention_mask, dropout), None
+    masks: Sequence[torch.Tensor | None] = [None] * parts
+    if attention_mask is not None:
+        masks = attention_mask.expand(sequences, -1, -1, -1).tensor_split(parts)
+    split = [one.tensor_split(parts) for one in (query_BHLK * scale, key_BHLK, value_BHLK)]
+    return torch.cat([_attended(q, k, v, mask, dropout) for q, k, v, mask in zip(*split, masks, strict=True)]), None
+
+
+def _attended(
+    query_BHLK: torch.Tensor,
+    key_BHLK: torch.Tensor,
+    value_BHLK: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float,
+) -> torch.Tensor:
+    scores_BHLL = query_BHLK @ key_BHLK.transpose(2, 3)
     if attention_mask is not None:
         if attention_mask.dtype == torch.bool:
             hidden = torch.finfo(scores_BHLL.dtype).min
@@ -90,7 +114,7 @@ def attention(
         scores_BHLL = scores_BHLL + attention_mask
     at_least_float32 = torch.promote_types(scores_BHLL.dtype, torch.float32)
     weights_BHLL = dropped(scores_BHLL.softmax(-1, dtype=at_least_float32), dropout).to(value_BHLK.dtype)
-    return (weights_BHLL @ value_BHLK).transpose(1, 2).contiguous(), None
+    return (weights_BHLL @ value_BHLK).transpose(1, 2).contiguous()
 
 
 def _applies(input: torch.Tensor) -> bool:
