@@ -26,7 +26,13 @@ OURS = "viaduct"
 PADDED = "trainer_default"
 THEIRS = (PADDED, "dynamic_padding", "length_grouped")
 JEMALLOC = "jemalloc"
-ABLATIONS = ("viaduct_without_onednn", "viaduct_torch_dropout", "viaduct_bf16", "viaduct_compiled")
+ABLATIONS = (
+    "viaduct_without_onednn",
+    "viaduct_torch_dropout",
+    "viaduct_whole_attention",
+    "viaduct_bf16",
+    "viaduct_compiled",
+)
 OTHER_ALLOCATOR = ("viaduct_jemalloc", "viaduct_bf16_jemalloc")
 """Ablations for machines that have jemalloc, which a separate process preloads."""
 TITLES = {
@@ -36,6 +42,7 @@ TITLES = {
     OURS: "Viaduct",
     "viaduct_without_onednn": "Viaduct without oneDNN",
     "viaduct_torch_dropout": "Viaduct with torch's dropout",
+    "viaduct_whole_attention": "Viaduct, all sequences at once",
     "viaduct_bf16": "Viaduct in bfloat16",
     "viaduct_compiled": "Viaduct, compiled",
     "viaduct_jemalloc": "Viaduct with jemalloc",
