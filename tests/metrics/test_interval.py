@@ -40,6 +40,11 @@ def test_questions_that_share_a_paragraph_are_fewer_than_they_look() -> None:
     assert found == pytest.approx((wilson.low, wilson.high), abs=0.005)
 
 
+def test_an_id_that_is_there_twice_gives_an_interval() -> None:
+    low, high = interval({"de": Outcomes(["q", "q"], {"f1": [1.0, 0.0]})})
+    assert 0 <= low < 0.1 and 0.9 < high <= 1
+
+
 @pytest.mark.parametrize("size", [5, 20])
 @pytest.mark.parametrize("count", [6, 15, 40])
 def test_few_paragraphs_are_enough_for_an_interval_that_covers(count: int, size: int) -> None:

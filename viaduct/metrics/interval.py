@@ -74,7 +74,7 @@ def _for_few_groups(units: Mapping[str, NDArray[np.int32]]) -> float:
         return 1.0
     from scipy.special import stdtrit  # slow to load
 
-    freedom = effective(units) - 1
+    freedom = max(1.0, effective(units) - 1)  # below 1 only if ids are doubled, as in labels scored with --official
     return float((1 + 1 / freedom) * (stdtrit(freedom, 0.975) / _NORMAL) ** 2)
 
 
