@@ -6,9 +6,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+from pydantic import TypeAdapter
 from small_world import census, expand, recipe
 
-from viaduct.runs.census import Census
+from viaduct.runs.census import Census, Memory
 from viaduct.runs.field import make_work
 from viaduct.runs.planned import disk_need, estimates, pace
 from viaduct.runs.rows import Need
@@ -95,3 +97,10 @@ def test_of_parallel_text_only_the_lines_that_choose_a_layer_count() -> None:
     for layers, chosen in (("all", 2 * 200), ((3, 4), 2 * 2_000)):
         work = make_work("predict", retrieval=Retrieval(layers=layers), **asked)
         assert kind_of("predict").forecast(work, sizes).tokens == 10 * (2 * 1_000 + chosen)
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", '"text"', "7", "null", "{", '{"a": "b"}'])
+def test_a_damaged_cache_is_made_again(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "cache.json"
+    path.write_text(content, encoding="utf-8")
+    assert Memory(path, TypeAdapter(int)).known == {}

@@ -37,7 +37,7 @@ class Memory(Generic[Kept]):
                 raw = json.loads(path.read_text(encoding="utf-8"))
                 if raw.pop(CHECKSUM, None) in (None, _checksum(raw)):  # None: from before there were checksums
                     self.known = {key: value.validate_python(one) for key, one in raw.items()}
-            except (OSError, ValueError, ValidationError, AttributeError):
+            except (OSError, ValueError, ValidationError, AttributeError, TypeError):
                 self.known = {}  # only a cache: a damaged one is rewritten
 
     def save(self) -> None:
