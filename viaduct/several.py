@@ -30,16 +30,12 @@ from viaduct.runs.spec import Recipe
 def each(recipe: Recipe) -> tuple[Recipe, ...]:
     """A recipe for each encoder, named after both; the recipe itself if it has a single one. Raises UsageError for two
     encoders with the same name."""
-    found: dict[str, Recipe] = {}
+    made = []
     for one in recipe.encoders:
         own = recipe.model_copy(update={**dict(one), "encoders": ()})
         name = f"{recipe.name}-{encoder_name(own).removesuffix(own.mark).lower()}"
-        if name in found:
-            raise UsageError(
-                f"recipe {recipe.name}: two encoders are called {encoder_name(own)}", fix="rename a folder"
-            )
-        found[name] = own.model_copy(update={"name": name})
-    return tuple(found.values()) or (recipe,)
+        made.append(own.model_copy(update={"name": name}))
+    return _distinct(made) or (recipe,)
 
 
 def evaluations(models: Sequence[str], revision: str | None, changes: Sequence[str], **how: Any) -> tuple[Recipe, ...]:
@@ -48,12 +44,18 @@ def evaluations(models: Sequence[str], revision: str | None, changes: Sequence[s
     chosen = [EncoderChoice.model_validate(model) for model in models]
     if revision is not None and len(chosen) > 1:
         raise UsageError("--revision is for one model", fix="write owner/name@commit for each")
-    made = [evaluation(str(one.encoder), revision=one.revision or revision, **how) for one in chosen]
-    names = [one.name for one in made]
-    if doubled := [model for model, name in zip(models, names, strict=True) if names.count(name) > 1]:
-        fix = "name each model once; of two folders with one name, rename one"
-        raise UsageError(f"two models have the same name: {' and '.join(doubled)}", fix=fix)
-    return tuple(apply(recipe, changes) for recipe in made)
+    made = (evaluation(str(one.encoder), revision=one.revision or revision, **how) for one in chosen)
+    return _distinct([apply(recipe, changes) for recipe in made])
+
+
+def _distinct(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
+    """The recipes; raises UsageError if two have one name, and so would be one run."""
+    names = [one.name for one in recipes]
+    if doubled := [one for one in recipes if names.count(one.name) > 1]:
+        same = " and ".join(str(one.encoder) for one in doubled)
+        fix = "name each encoder once; of two folders with one name, rename one"
+        raise UsageError(f"two encoders are called {encoder_name(doubled[0])}: {same}", fix=fix)
+    return tuple(recipes)
 
 
 def run(

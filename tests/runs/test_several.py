@@ -71,7 +71,7 @@ def test_encoders_are_written_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has both `encoder` and `encoders`"):
         load_recipe(tmp_path / "a.yaml")
     (tmp_path / "a.yaml").write_text(text.replace("us/two@def", "us/one@abc"), encoding="utf-8")
-    with pytest.raises(UsageError, match="two encoders are called us--one"):
+    with pytest.raises(UsageError, match="two encoders are called us--one: us/one and us/one"):
         several.each(load_recipe(tmp_path / "a.yaml"))
 
 
@@ -86,7 +86,7 @@ def test_several_models_are_evaluated_with_the_settings_of_each(tiny_encoder: Pa
     with pytest.raises(UsageError, match="owner/name@commit for each"):
         several.evaluations(models, "abc", [], tasks=("tatoeba",))
     for twice in ([*models, models[0]], [models[0], str(tmp_path / "link")]):
-        with pytest.raises(UsageError, match=rf"same name: {twice[0]} and {twice[-1]}"):
+        with pytest.raises(UsageError, match=rf"two encoders are called one: {twice[0]} and {twice[-1]}"):
             several.evaluations(twice, None, [], tasks=("tatoeba",))
 
 

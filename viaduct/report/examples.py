@@ -4,8 +4,9 @@ scores are no better than guessing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -63,12 +64,12 @@ class TaskOutcomes:
     @property
     def fewest(self) -> int | None:
         """See `Examples`, as for the methods below."""
-        return min((units for units, _ in self._sizes()), default=None)
+        return min((units for units, _ in self._sizes), default=None)
 
     @property
     def is_grouped(self) -> bool:
         """See `Examples`."""
-        return any(units < examples for units, examples in self._sizes())
+        return any(units < examples for units, examples in self._sizes)
 
     def variance(
         self, arm: str, against: str | None, seeds: Sequence[int], languages: Sequence[str]
@@ -97,10 +98,11 @@ class TaskOutcomes:
             return Guess(None, None)
         return Guess(*(_mean([getattr(first[code], name) for code in languages]) for name in ("chance", "majority")))
 
-    def _sizes(self) -> Iterator[tuple[int, int]]:
-        """(units, examples) of each model in each language."""
-        for found in (found for own in self.by_arm.values() for found in own.values()):
-            yield from ((len(np.unique(one.units)), len(one.units)) for one in (found or {}).values())
+    @cached_property
+    def _sizes(self) -> tuple[tuple[int, int], ...]:
+        """(units, examples) of each model in each language; computed once, as every pair of arms asks."""
+        kept = [one for own in self.by_arm.values() for found in own.values() for one in (found or {}).values()]
+        return tuple((len(np.unique(one.units)), len(one.units)) for one in kept)
 
     def _chosen(self, arm: str, seeds: Sequence[int], languages: Sequence[str]) -> list[list[LanguageOutcomes]] | None:
         """Outcomes by seed, then by language; an untrained arm that was evaluated once has the same for every seed."""
