@@ -17,6 +17,8 @@ import numpy as np
 from verdicts import is_wrong
 from verdicts_world import Deviations, Scenario, ScenarioTask, World, arm_names, draw
 
+from viaduct.metrics.interval import interval
+from viaduct.metrics.score import Outcomes
 from viaduct.report.contrasts import Comparing, compare
 from viaduct.report.examples import TaskOutcomes
 from viaduct.results.outcomes import LanguageOutcomes
@@ -27,6 +29,8 @@ Broken: TypeAlias = Callable[[World, np.random.Generator], World]
 RUNS = 1_000
 SEEDS_MATTER = Deviations(seed=1.0, cell=0.5)
 ROWS_MATTER = Deviations(seed=0.1, cell=0.1)
+FAILING_GROUPS = ((30, 20), (60, 5))
+"""(groups, rows of each) of test sets in which few groups fail as a whole."""
 FAILING, LOSS = 1 / 8, 0.1
 """The share of trainings that fail, and what they lose: ten standard deviations of the others."""
 RETRIEVAL = ScenarioTask(name="tatoeba", languages="xtreme", examples=120)
@@ -157,6 +161,17 @@ def _looks_wrong(world: World, last: int) -> bool:
     return is_wrong(one.verdict, 0.0)
 
 
+def covered_where_groups_fail(count: int, size: int, runs: int) -> float:
+    """How often a single score's interval holds the truth if 5 % of the groups fail as a whole, and 5 % of the rest."""
+    rng, ids = np.random.default_rng(count), [str(number) for number in range(count * size)]
+    groups, hits = [f"group {number // size}" for number in range(count * size)], 0
+    for _ in range(runs):
+        right = np.repeat(rng.random(count) < 0.95, size) & (rng.random(count * size) < 0.95)
+        low, high = interval({"de": Outcomes(ids, {"accuracy": right.tolist()}, groups=groups)})
+        hits += low <= 0.95**2 <= high
+    return hits / runs
+
+
 def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else RUNS
     found = []
@@ -168,7 +183,10 @@ def main() -> None:
             found.append({"world": name, "seeds": seeds, "wrong": wrong, "coverage": coverage})
     looked = peeked(runs)
     print(f"{'looked at after every seed from 3 to 9':50} {9:5} {looked:5.3f}")
-    print(json.dumps({"runs": runs, "cells": found, "peeked": looked}))
+    single = {f"{count} x {size}": covered_where_groups_fail(count, size, runs) for count, size in FAILING_GROUPS}
+    for shape, coverage in single.items():
+        print(f"{f'one score, {shape} rows, 5 % of the groups fail':50} {'':5} {'':5} {coverage:8.3f}")
+    print(json.dumps({"runs": runs, "cells": found, "peeked": looked, "single": single}))
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ TITLES = {
     "viaduct_jemalloc": "Viaduct with jemalloc",
     "viaduct_bf16_jemalloc": "Viaduct in bfloat16, jemalloc",
 }
-FULL_STEPS = {"24x1024": 60, "12x768": 20, "6x384": 50, "2x32": 2}
+FULL_STEPS = {"24x1024": 60, "12x768": 20, "12x384": 30, "6x384": 50, "2x32": 2}
 QUICK_STEPS = {"12x768": 6, "6x384": 20}
 """Timed steps, fewer in a quick run if it would not finish in time by an estimate."""
 QUICK_SECONDS = {"12x768": {"pairs": 290.0}, "6x384": {"pairs": 100.0, "windows": 45.0, "tagging": 45.0}}

@@ -67,6 +67,7 @@ class Shape:
 SHAPES = {
     "24x1024": Shape(24, 1024, 16, 4096, set_rows=60_000),
     "12x768": Shape(12, 768, 12, 3072),
+    "12x384": Shape(12, 384, 12, 1536),
     "6x384": Shape(6, 384, 6, 1536),
     "2x32": Shape(2, 32, 2, 64, vocabulary=1000, set_rows=200),
 }
